@@ -76,10 +76,12 @@ def _plain(cache: QuantizedKVCache) -> KVCache:
     return plain
 
 
-def read_alone(model: Any, tokens: list[int], caches: list[Any]) -> None:  # noqa: ANN401
-    """Read more of one sequence into its caches."""
-    model(mx.array([tokens]), cache=caches)  # its logits are not asked for and never computed
+def read_alone(model: Any, tokens: list[int], caches: list[Any]) -> mx.array:  # noqa: ANN401
+    """Read more of one sequence into its caches; the logits (1, vocabulary) after the last token,
+    which are not computed unless somebody asks."""
+    logits: mx.array = model(mx.array([tokens]), cache=caches)[:, -1, :]
     evaluate(caches)
+    return logits
 
 
 def read_together(

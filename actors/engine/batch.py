@@ -79,12 +79,15 @@ class DecodeBatch:
             if row is not None
         ]
 
-    def step(self) -> list[RowStep]:
-        """Start computing the next tokens, give out the ones before if nobody has."""
+    def step(self, first: mx.array | None = None) -> list[RowStep]:
+        """Start computing the next tokens, give out the ones before if nobody has.
+
+        `first`: the logits (1, vocabulary) after the prompt that all rows have just come from.
+        """
         steps: list[RowStep] = []
         if not self.rows:
             return steps
-        logits = self._forward()
+        logits = self._forward() if first is None else mx.repeat(first, len(self.rows), axis=0)
         words = None
         if any(row.matcher is not None for row in self.rows):
             # What may come next depends on the tokens before, the logits do not: meanwhile.

@@ -58,6 +58,7 @@ class StepGenerator:
     def step(self) -> list[RowStep]:
         """Decode one token of each row and read a chunk of the prompts."""
         steps: list[RowStep] = []
+        logits = None
         if self.reader.prompts:
             # Nobody waits for the chunk with a token that is ready.
             steps = self.batch.take()
@@ -65,10 +66,11 @@ class StepGenerator:
             read = self.reader.step(decoding=bool(self.batch.rows))
             if read is not None:
                 self._join(read)
+                logits = read.logits
         elif self.batch.fresh:
             steps = self.batch.take()
             self.batch.finish(steps)
-        more = self.batch.step()
+        more = self.batch.step(logits)
         self.batch.finish(more)
         return steps + more
 

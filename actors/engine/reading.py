@@ -1,7 +1,7 @@
 """Reads prompts into caches, a chunk at a time; engine thread only."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +9,13 @@ import mlx.core as mx
 
 from actors.engine.adapter import new_caches, quantised, read_alone, read_together, unquantised
 from actors.engine.kv.precision import Precision
+from actors.engine.reading_cost import pairs
 from actors.engine.reading_plan import Pace, Unread, order, plan
 from actors.engine.rows import Row
 from actors.engine.store.store import PrefixStore
 from transport.prefix import BLOCK_TOKENS, block_hashes
 
+LOGITS_TOKENS = 64  # the model's head runs over all tokens of a pass: dearer than a step for more
 LOOK_AHEAD = 32  # prompts whose stored prefixes are fetched before their turn comes
 FORGET_TOKENS = 256  # the allocator's spare memory is given back after chunks of this size
 
@@ -43,12 +45,16 @@ class Prompt:
 @dataclass(slots=True)
 class ReadPrompts:
     """Prompts that were read to their ends: one with its own caches, or several with batch caches
-    (row i from slot `padding[i]` to `end`, where the caches have slots)."""
+    (row i from slot `padding[i]` to `end`, where the caches have slots).
+
+    With `logits` (1, vocabulary) the last token was read too, and these choose the first to come.
+    """
 
     prompts: list[Prompt]
     caches: list[Any]
     padding: list[int]
     end: int
+    logits: mx.array | None = None
 
 
 class Reader:
@@ -98,17 +104,30 @@ class Reader:
     def step(self, *, decoding: bool) -> ReadPrompts | None:
         """Read a chunk; what is complete now. `decoding`: others wait for it."""
         ready = self._ready()
-        chunk = self.pace.chunk_tokens(decoding=decoding)
-        views = [self._view(prompt) for prompt in ready]
-        chosen = [(ready[i], count) for i, count in plan(views, self.pace.token_s, chunk)]
-        if not chosen:
+        if not ready:
             return None
+        views = [self._view(prompt) for prompt in ready]
+        chunk = self.pace.chunk_tokens(views[0].done, decoding=decoding)
+        chosen = [(ready[place], count) for place, count in plan(views, chunk)]
+        if len(chosen) > 1:
+            return self._measured(chosen, lambda: self._read_all(chosen))
+        prompt, count = chosen[0]
+        # Who comes alone to an idle model gets the first token from the pass that reads the prompt.
+        if not decoding and count == prompt.unread <= LOGITS_TOKENS and not prompt.marks:
+            return self._measured(chosen, lambda: self._read_whole(prompt))
+        return self._measured(chosen, lambda: self._read_one(prompt, count))
+
+    def _measured(
+        self, chosen: list[tuple[Prompt, int]], read: Callable[[], ReadPrompts | None]
+    ) -> ReadPrompts | None:
+        before = [prompt.done for prompt, _ in chosen]
         began = time.perf_counter()
-        before = sum(prompt.done for prompt, _ in chosen)
-        found = self._read_one(*chosen[0]) if len(chosen) == 1 else self._read_all(chosen)
-        tokens = sum(prompt.done for prompt, _ in chosen) - before
+        found = read()
+        took_s = time.perf_counter() - began
+        counts = [prompt.done - done for (prompt, _), done in zip(chosen, before, strict=True)]
+        tokens = sum(counts)
         if tokens:
-            self.pace.measured(tokens, time.perf_counter() - began)
+            self.pace.measured(tokens, sum(map(pairs, counts, before)), took_s)
         if tokens >= FORGET_TOKENS:
             mx.clear_cache()
         return found
@@ -130,17 +149,18 @@ class Reader:
         return block_hashes(row.tokens[:-1], row.salt, BLOCK_TOKENS)
 
     def _ready(self) -> list[Prompt]:
-        """Those that were begun, and the first of the others. A prompt whose next blocks are just
-        being read for another one waits for them."""
+        """Those that were begun, and the first of the others, in order. A prompt whose next blocks
+        are just being read for another one waits for them."""
         views = [self._view(prompt) for prompt in self.prompts]
         ready: list[Prompt] = []
-        for place in order(views, self.pace.token_s)[:LOOK_AHEAD]:
+        for place in order(views, self.pace.cost.token_s)[:LOOK_AHEAD]:
             prompt = self.prompts[place]
             if not prompt.caches and not self._is_promised(prompt, ready):
                 self._begin(prompt)
             if prompt.caches:
                 ready.append(prompt)
-        return ready
+        found = order([self._view(prompt) for prompt in ready], self.pace.cost.token_s)
+        return [ready[place] for place in found]
 
     def _is_promised(self, prompt: Prompt, ready: list[Prompt]) -> bool:
         if self._store is None or not prompt.hashes or not self._takes_stored(prompt.rows[0]):
@@ -187,6 +207,13 @@ class Reader:
             return None
         self.prompts.remove(prompt)
         return ReadPrompts([prompt], prompt.caches, [0], prompt.done)
+
+    def _read_whole(self, prompt: Prompt) -> ReadPrompts:
+        unread = prompt.tokens[prompt.done :]
+        logits = read_alone(self._model, unread, prompt.caches)
+        self._read(prompt, len(unread), prompt.caches)
+        self.prompts.remove(prompt)
+        return ReadPrompts([prompt], prompt.caches, [0], prompt.done, logits)
 
     def _read_all(self, chosen: list[tuple[Prompt, int]]) -> ReadPrompts:
         prompts = [prompt for prompt, _ in chosen]

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from actors.engine.reading_cost import Cost, CostFit
+
 MIN_CHUNK_TOKENS = 16
 FIRST_CHUNK_TOKENS = 512  # while nothing is known
 # No chunk should take longer, not even when nobody decodes: cancels and newcomers wait for its end,
@@ -18,58 +20,40 @@ LEAST_IDLE_TOKENS = 128  # one slow measurement must not make many small steps
 SIMILAR_TOKENS = 64  # prompts whose unread parts differ by no more are read together
 # A prompt's place in the queue is the time of its arrival and this many times its reading time.
 PATIENCE = 4.0
-_MEMORY = 0.9  # what earlier measurements weigh after one more
-_DRIFT = 0.95
-_SPREAD = 0.1  # of the sizes measured: with less, they do not tell fixed from growing costs
 
 
 class Pace:
-    """How long reading takes, as measured: a fixed part for each forward pass and one for each
-    token. Chunks grow to what running streams can wait for, but not so small that the fixed part
-    is most of the work: where even the smallest step takes longer than they should wait, a prompt
-    would never end."""
+    """How much to read at once, by how long it took before. Chunks grow to what running streams can
+    wait for, but not so small that the fixed part is most of the work: where even the smallest step
+    takes longer than they should wait, a prompt would never end."""
 
     def __init__(self, max_chunk_tokens: int, max_stall_s: float) -> None:
+        self.cost = Cost()
         self._max_chunk_tokens = max_chunk_tokens
         self._max_stall_s = max_stall_s
-        self.token_s = 0.0
-        self.fixed_s = 0.0
         self._allowed = 2 * MIN_CHUNK_TOKENS  # when others waited last
-        self._sums = (0.0, 0.0, 0.0, 0.0, 0.0)
+        self._fit = CostFit()
 
-    def chunk_tokens(self, *, decoding: bool) -> int:
-        """How many tokens the next step may read; `decoding`: others wait for it."""
+    def chunk_tokens(self, depth: int, *, decoding: bool) -> int:
+        """How many tokens the next step may read after `depth` others; `decoding`: somebody waits
+        for it."""
+        known = self.cost.known
         if not decoding:
-            in_time = int(MAX_CHUNK_S / self.token_s) if self.token_s else FIRST_CHUNK_TOKENS
+            in_time = self.cost.tokens_in(MAX_CHUNK_S, depth) if known else FIRST_CHUNK_TOKENS
             return min(max(in_time, LEAST_IDLE_TOKENS), self._max_chunk_tokens)
         # No guesses far beyond what was tried, and a careful beginning.
         affordable = 2 * self._allowed
-        if self.token_s > 0.0:
-            spare_s = max(self._max_stall_s - self.fixed_s, self.fixed_s)
-            affordable = min(int(spare_s / self.token_s), affordable)
+        if known:
+            fixed_s = self.cost.fixed_s
+            spare_s = max(self._max_stall_s - fixed_s, fixed_s)
+            affordable = min(self.cost.tokens_in(spare_s, depth), affordable)
         affordable = max(MIN_CHUNK_TOKENS, min(affordable, self._max_chunk_tokens))
         self._allowed = affordable
         return affordable
 
-    def measured(self, tokens: int, took_s: float) -> None:
-        """A step read so many tokens in this time. Least squares, the latest weighing most."""
-        new = (1.0, tokens, tokens * tokens, took_s, tokens * took_s)
-        self._sums = tuple(  # type: ignore[assignment]
-            _MEMORY * old + one for old, one in zip(self._sums, new, strict=True)
-        )
-        count, sizes, squares, times, products = self._sums
-        size, time = sizes / count, times / count
-        variance = squares / count - size * size
-        if variance > (_SPREAD * size) ** 2:
-            slope = (products / count - size * time) / variance
-            # Noise may say that larger chunks take no longer; some of the time is theirs.
-            self.token_s = min(max(slope, 0.1 * time / size), time / size)
-        else:
-            # Drifts towards a smaller share of fixed costs: chunks change, and tell.
-            known = self.fixed_s + self.token_s * size
-            share = _DRIFT * self.fixed_s / known if known else 0.0
-            self.token_s = time * (1 - share) / size
-        self.fixed_s = max(0.0, time - self.token_s * size)
+    def measured(self, tokens: int, pairs: float, took_s: float) -> None:
+        """A step read so many tokens in this time; see `reading_cost.pairs`."""
+        self.cost = self._fit.measured(tokens, pairs, took_s, self.cost)
 
 
 class Unread(Struct, frozen=True):
@@ -91,26 +75,26 @@ def order(prompts: Sequence[Unread], token_s: float) -> list[int]:
     return sorted(range(len(prompts)), key=key)
 
 
-def plan(prompts: Sequence[Unread], token_s: float, chunk_tokens: int) -> list[tuple[int, int]]:
-    """The next forward pass: places of prompts and how much to read of each.
+def plan(queue: Sequence[Unread], chunk_tokens: int) -> list[tuple[int, int]]:
+    """The next forward pass: places in the queue, which is in order, and how much to read of each.
 
     Several prompts are read together only to their ends and only when little is lost to padding.
     """
-    queue = order(prompts, token_s)
     if not queue:
         return []
-    first = prompts[queue[0]]
+    first = queue[0]
     if first.alone or first.unread > chunk_tokens:
-        return [(queue[0], min(first.unread, chunk_tokens))]
-    chosen = [queue[0]]
-    for place in queue[1:]:
-        if not _alike(prompts[place], first):
+        return [(0, min(first.unread, chunk_tokens))]
+    chosen, widest = [0], first.unread
+    for place, prompt in enumerate(queue[1:], 1):
+        if not _alike(prompt, first):
             continue
-        widest = max(prompts[i].unread for i in (*chosen, place))
-        if (len(chosen) + 1) * widest > chunk_tokens:
+        wider = max(widest, prompt.unread)
+        if (len(chosen) + 1) * wider > chunk_tokens:
             break
         chosen.append(place)
-    return [(place, prompts[place].unread) for place in chosen]
+        widest = wider
+    return [(place, queue[place].unread) for place in chosen]
 
 
 def _alike(a: Unread, b: Unread) -> bool:

@@ -226,7 +226,7 @@ class Work:
         """Those of the waiting that fit in now."""
         if self._stuck or not self._waiting:
             return []
-        patience = PATIENCE * self._generator.reader.pace.token_s
+        patience = PATIENCE * self._generator.reader.pace.cost.token_s
         queue = foremost([r for r in self._waiting if r.ready], LOOK_AT, patience)
         needs = [self._need(r, now) for r in queue]
         entering = admit(needs, self._held(now), self._unpinned(self._room))

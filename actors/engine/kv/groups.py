@@ -18,6 +18,7 @@ from mlx_lm.models.cache import KVCache
 from actors.engine.kv.precision import Parts, Precision, pack, unpack
 
 LARGE_BYTES = 4 << 20  # of one layer: from here on, memory counts for more than a moment's wait
+NARROW_TOKENS = 512  # a group more costs more than padding by so many
 STEP_TOKENS = 256  # arrays grow in steps of this many slots
 _quantised_attention = base.quantized_scaled_dot_product_attention
 
@@ -122,11 +123,15 @@ class GroupedCaches:
             group.end += 1
 
     def join(self, arrived: Arrived, precision: Precision, bucket: int) -> int:
-        """Take rows in; returns the place of the first of them among all rows."""
+        """Take rows in; returns the place of the first of them among all rows.
+
+        Nobody is padded to a multiple of the own length: rows of one bucket, which says how long
+        they may become, can be in several groups.
+        """
         first = 0
         for i, group in enumerate(self.groups):
             first += group.rows
-            if (group.precision, group.bucket) == (precision, bucket):
+            if (group.precision, group.bucket) == (precision, bucket) and _near(group, arrived):
                 self._widen(i, arrived)
                 return first
         self.groups.append(Group(precision, bucket, list(arrived.padding), arrived.end))
@@ -202,6 +207,11 @@ class GroupedCaches:
     def nbytes(self) -> int:
         """Of all layers."""
         return sum(layer.nbytes for layer in self.layers)
+
+
+def _near(group: Group, arrived: Arrived) -> bool:
+    longer, shorter = max(group.end, arrived.end), min(group.end, arrived.end)
+    return longer <= shorter + NARROW_TOKENS or longer <= 2 * shorter
 
 
 def _settle(layer: LayerCache, i: int) -> None:

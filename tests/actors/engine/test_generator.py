@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from actors.engine.generator import StepGenerator
@@ -222,3 +223,34 @@ def test_running_rows_are_given_their_tokens_between_the_chunks_of_a_long_prompt
         before = len(running.answer)
         generator.step()
         assert len(running.answer) == before + 1
+
+
+class Counted:
+    """A model that counts its forward passes."""
+
+    def __init__(self, model):
+        self.model, self.passes = model, 0
+
+    def __call__(self, *args, **kwargs):
+        self.passes += 1
+        return self.model(*args, **kwargs)
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+
+@pytest.mark.parametrize(("prompt_tokens", "passes"), [(1, 1), (60, 1), (90, 2)])
+def test_who_comes_alone_gets_the_first_token_from_the_pass_that_reads_the_prompt(
+    tiny, prompt_tokens, passes
+):
+    model = Counted(tiny.model)
+    generator = make_generator(msgspec.structs.replace(tiny, model=model))
+    rows = [Row(list(range(prompt_tokens)), 1, Sampling(seed=i)) for i in range(3)]
+    tokens = run(generator, rows)
+    assert model.passes == passes
+    beside = make_generator(tiny)
+    beside.add(greedy([7, 8, 9], 50))
+    for _ in range(3):
+        beside.step()
+    again = [Row(list(range(prompt_tokens)), 1, Sampling(seed=i)) for i in range(3)]
+    assert run(beside, again) == tokens

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.engine.reading_cost import pairs
 from actors.engine.reading_plan import MIN_CHUNK_TOKENS, PATIENCE, Pace, Unread, order, plan
 
 PROMPTS = st.lists(
@@ -30,27 +31,27 @@ def test_but_not_for_ever():
 
 
 def test_a_long_prompt_is_read_in_chunks_alone():
-    assert plan([prompt(5000), prompt(4000)], 0.0, 512) == [(0, 512)]
+    assert plan([prompt(5000), prompt(4000)], 512) == [(0, 512)]
 
 
 def test_short_prompts_are_read_together_as_far_as_the_chunk_goes():
     prompts = [prompt(100) for _ in range(8)]
-    assert plan(prompts, 0.0, 512) == [(i, 100) for i in range(5)]
+    assert plan(prompts, 512) == [(i, 100) for i in range(5)]
 
 
 def test_very_different_ones_are_not():
-    assert plan([prompt(10), prompt(400), prompt(30)], 0.0, 4096) == [(0, 10), (2, 30)]
-    assert plan([prompt(10), prompt(12, done=5000)], 0.0, 4096) == [(0, 10)]
+    assert plan([prompt(10), prompt(30), prompt(400)], 4096) == [(0, 10), (1, 30)]
+    assert plan([prompt(10), prompt(12, done=5000)], 4096) == [(0, 10)]
 
 
 def test_those_who_cannot_share_are_alone():
-    assert plan([prompt(10, alone=True), prompt(10)], 0.0, 512) == [(0, 10)]
-    assert plan([prompt(10), prompt(10, alone=True)], 0.0, 512) == [(0, 10)]
+    assert plan([prompt(10, alone=True), prompt(10)], 512) == [(0, 10)]
+    assert plan([prompt(10), prompt(10, alone=True)], 512) == [(0, 10)]
 
 
-@given(PROMPTS, st.floats(0, 0.1), st.integers(MIN_CHUNK_TOKENS, 4096))
-def test_a_plan_reads_something_and_keeps_to_the_chunk(prompts, token_s, chunk):
-    chosen = plan(prompts, token_s, chunk)
+@given(PROMPTS, st.integers(MIN_CHUNK_TOKENS, 4096))
+def test_a_plan_reads_something_and_keeps_to_the_chunk(prompts, chunk):
+    chosen = plan(prompts, chunk)
     assert bool(chosen) == bool(prompts)
     assert len({place for place, _ in chosen}) == len(chosen)
     if len(chosen) > 1:
@@ -63,25 +64,25 @@ def test_a_plan_reads_something_and_keeps_to_the_chunk(prompts, token_s, chunk):
 def feed(pace, fixed_s, token_s, steps=60):
     """Let it read on a machine of this speed while others decode; the last chunk."""
     for _ in range(steps):
-        chunk = pace.chunk_tokens(decoding=True)
-        pace.measured(chunk, fixed_s + token_s * chunk)
-    return pace.chunk_tokens(decoding=True)
+        chunk = pace.chunk_tokens(0, decoding=True)
+        pace.measured(chunk, pairs(chunk, 0), fixed_s + token_s * chunk)
+    return pace.chunk_tokens(0, decoding=True)
 
 
 def test_chunks_grow_to_what_others_can_wait_for():
     pace = Pace(2048, max_stall_s=0.05)
-    assert pace.chunk_tokens(decoding=True) == 64
-    assert feed(pace, fixed_s=0.0, token_s=0.001) == 50
+    assert pace.chunk_tokens(0, decoding=True) == 64
+    assert feed(pace, fixed_s=0.0, token_s=0.001) == pytest.approx(50, abs=1)
 
 
 @pytest.mark.parametrize(("token_s", "largest"), [(0.0001, 2048), (0.002, 1000), (0.5, 128)])
 def test_chunks_that_nobody_waits_for_grow_to_the_limit_but_never_take_long(token_s, largest):
     pace, chunks = Pace(2048, max_stall_s=0.05), []
-    for _ in range(20):
-        chunks.append(pace.chunk_tokens(decoding=False))
-        pace.measured(chunks[-1], token_s * chunks[-1])
+    for _ in range(60):
+        chunks.append(pace.chunk_tokens(0, decoding=False))
+        pace.measured(chunks[-1], pairs(chunks[-1], 0), token_s * chunks[-1])
     assert chunks[0] == 512
-    assert chunks[-1] == pytest.approx(largest, rel=0.01)
+    assert chunks[-1] == pytest.approx(largest, rel=0.02)
 
 
 def test_the_fixed_part_of_a_step_is_part_of_the_wait():
@@ -91,7 +92,7 @@ def test_the_fixed_part_of_a_step_is_part_of_the_wait():
 
 def test_where_the_fixed_part_is_longer_than_the_wait_half_the_work_is_reading_all_the_same():
     chunk = feed(Pace(4096, max_stall_s=0.05), fixed_s=0.07, token_s=0.0001)
-    assert 600 <= chunk <= 800
+    assert 500 <= chunk <= 800
 
 
 def test_it_follows_a_machine_that_slows_down_and_recovers():
@@ -101,18 +102,34 @@ def test_it_follows_a_machine_that_slows_down_and_recovers():
     assert feed(pace, 0.0, 0.0005) >= 90
 
 
+def test_deep_in_a_prompt_chunks_shrink_before_one_has_taken_too_long():
+    pace, depth, waits = Pace(2048, max_stall_s=0.05), 0, []
+    for _ in range(200):
+        chunk = pace.chunk_tokens(depth, decoding=True)
+        waits.append(0.003 + 0.0002 * chunk + 3e-7 * pairs(chunk, depth))
+        pace.measured(chunk, pairs(chunk, depth), waits[-1])
+        depth = (depth + chunk) % 8000
+    assert max(waits[:10]) < 0.1  # while it learns
+    assert max(waits[10:]) < 0.055
+    assert sum(waits[10:]) / len(waits[10:]) > 0.045
+
+
 def test_a_slow_machine_reads_a_little_all_the_same():
     pace = Pace(512, max_stall_s=0.05)
-    pace.measured(16, 10.0)
-    assert pace.chunk_tokens(decoding=True) == MIN_CHUNK_TOKENS
+    pace.measured(16, pairs(16, 0), 10.0)
+    assert pace.chunk_tokens(0, decoding=True) == MIN_CHUNK_TOKENS
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 4096), st.floats(1e-6, 100)), max_size=50),
+    st.lists(
+        st.tuples(st.integers(1, 4096), st.integers(0, 200_000), st.floats(1e-6, 100)), max_size=50
+    ),
     st.floats(0.001, 10),
 )
 def test_a_chunk_is_within_its_bounds_whatever_was_measured(measured, stall):
     pace = Pace(2048, stall)
-    for tokens, took_s in measured:
-        pace.measured(tokens, took_s)
-        assert MIN_CHUNK_TOKENS <= pace.chunk_tokens(decoding=True) <= 2048
+    for tokens, depth, took_s in measured:
+        pace.measured(tokens, pairs(tokens, depth), took_s)
+        assert min(pace.cost.fixed_s, pace.cost.token_s, pace.cost.pair_s) >= 0.0
+        assert MIN_CHUNK_TOKENS <= pace.chunk_tokens(depth, decoding=True) <= 2048
+        assert MIN_CHUNK_TOKENS <= pace.chunk_tokens(depth, decoding=False) <= 2048

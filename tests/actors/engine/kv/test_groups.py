@@ -85,3 +85,15 @@ def test_what_is_packed_comes_back_nearly_and_costs_what_is_said(bits):
 def test_heads_that_no_group_divides_stay_as_they_are():
     assert [group_size_for(w) for w in (128, 96, 80, 16)] == [64, 32, 0, 0]
     assert group_size_for(128, 96) == 32
+
+
+def test_a_long_row_does_not_widen_short_ones_that_may_become_as_long():
+    caches = GroupedCaches(1)
+    rows = [(1, 5), (2, 1900), (3, 9), (4, 1800)]
+    wide = [mx.zeros((1, 2, n, 64)) for _, n in rows]
+    places = [
+        caches.join(Arrived([0], n, [(held,)], [(held,)]), FULL, 2048)
+        for held, (_, n) in zip(wide, rows, strict=True)
+    ]
+    assert places == [0, 1, 1, 3]
+    assert [(group.rows, group.end) for group in caches.groups] == [(2, 9), (2, 1900)]
