@@ -73,14 +73,14 @@ class Inbox:
         self._queue: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
         self._closed = False
 
-    def put(self, delivery: Delivery) -> None:
+    def put(self, delivery: Delivery, *, limited: bool = True) -> None:
         """Queue it from any thread, without waiting.
 
         Raises:
-            QueueFull: too many wait already.
+            QueueFull: too many wait already; not when it is not `limited`.
             ActorDied: nobody will ever read it.
         """
-        if self._queue.qsize() >= self.limit:
+        if limited and self._queue.qsize() >= self.limit:
             raise QueueFull(f"the inbox of {self.name} is full ({self.limit} messages)")
         if self._closed:
             raise ActorDied(f"{self.name} has ended")
@@ -139,6 +139,15 @@ class Address(Generic[M]):
             ActorDied: it has ended for good.
         """
         self._inbox.put(Delivery(message))
+
+    def insist(self, message: M) -> None:
+        """As `tell`, but never refused for want of room: for what frees room, and for what a
+        process has to tell itself. Whoever uses it sees to it that these are few.
+
+        Raises:
+            ActorDied: it has ended for good.
+        """
+        self._inbox.put(Delivery(message), limited=False)
 
     def ask(self, message: M, timeout_s: float) -> object:
         """Send and wait for what `receive` returns. Never on an event loop: it blocks.

@@ -48,10 +48,8 @@ def in_16_bits(loaded):
 
     wide = loaded.shapes[0].dtype.size
     shapes = [msgspec.structs.replace(shape, dtype=mx.float16) for shape in loaded.shapes]
-    card = msgspec.structs.replace(
-        loaded.card, kv_bytes_per_token=loaded.card.kv_bytes_per_token * 2 // wide
-    )
-    return msgspec.structs.replace(loaded, shapes=shapes, card=card)
+    cost = msgspec.structs.replace(loaded.cost, per_token=loaded.cost.per_token * 2 // wide)
+    return msgspec.structs.replace(loaded, shapes=shapes, cost=cost)
 
 
 def fitting(room, tokens, bits):

@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -45,41 +45,50 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def check(kind: type[Struct], tree: object, path: str, faults: list[Fault]) -> dict[str, Any]:
     """`tree` under our spelling of the keys and without nulls; what is wrong goes to `faults`.
 
-    Defaults are not filled in.
+    Defaults are not filled in. What a section lacks may come from another source: see `missing`.
     """
     if not isinstance(tree, dict):
         faults.append(Fault(path, f"expected a mapping, got {_short(tree)}"))
         return {}
     fields = {field.name: field for field in structs.fields(kind)}
     good: dict[str, Any] = {}
-    given = set()
     for key, value in tree.items():
         name, where = snake(str(key)), join(path, key)
         if name not in fields:
             faults.append(Fault(where, _unknown(name, path, fields)))
-        elif name in given:
+        elif name in good:
             faults.append(Fault(where, f"given twice, in two spellings of {name}"))
         elif value is not None:
-            given.add(name)
             good[name] = _value(fields[name].type, value, where, faults)
-    for name, field in fields.items():
-        if field.required and name not in given:
-            faults.append(Fault(join(path, name), "is missing"))
     return good
 
 
+def missing(kind: type[Struct], tree: Mapping[str, Any], path: str = "") -> Iterator[Fault]:
+    """What must be there in a tree that `check` made, or several of them merged, and is not."""
+    for field in structs.fields(kind):
+        section, value = _section(field.type), tree.get(field.name)
+        if field.required and value is None:
+            yield Fault(join(path, field.name), "is missing")
+        elif section is not None and value is not None:
+            yield from missing(section, value, join(path, field.name))
+
+
+def _section(kind: Any) -> type[Struct] | None:  # noqa: ANN401
+    """The section's type, also of one that may be left out; None for a plain value."""
+    kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, Struct)), None)
+
+
 def _value(kind: Any, value: object, path: str, faults: list[Fault]) -> object:  # noqa: ANN401
-    section = [arg for arg in get_args(kind) if isinstance(arg, type) and issubclass(arg, Struct)]
-    if section and get_origin(kind) is UnionType:  # a section that may be left out
-        kind = section[0]
-    if isinstance(kind, type) and issubclass(kind, Struct):
-        return check(kind, value, path, faults)
-    item = get_args(kind)[0] if get_origin(kind) is tuple else None
-    if isinstance(item, type) and issubclass(item, Struct):
+    section = _section(kind)
+    if section is not None:
+        return check(section, value, path, faults)
+    item = _section(get_args(kind)[0]) if get_origin(kind) is tuple else None
+    if item is not None:
         if not isinstance(value, list):
             faults.append(Fault(path, f"expected a list, got {_short(value)}"))
             return []
-        return [check(item, each, f"{path}[{n}]", faults) for n, each in enumerate(value)]
+        return [_item(item, each, f"{path}[{n}]", faults) for n, each in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         faults.append(Fault(path, f"expected a finite number, got {value}"))
         return value
@@ -88,6 +97,14 @@ def _value(kind: Any, value: object, path: str, faults: list[Fault]) -> object: 
     except msgspec.ValidationError as error:
         faults.append(Fault(path, _explain(kind, str(error), value)))
     return value
+
+
+def _item(kind: type[Struct], value: object, path: str, faults: list[Fault]) -> dict[str, Any]:
+    """A list comes from one source, so each item must be whole."""
+    good = check(kind, value, path, faults)
+    if isinstance(value, dict):
+        faults += missing(kind, good, path)
+    return good
 
 
 def _explain(kind: Any, message: str, value: object) -> str:  # noqa: ANN401

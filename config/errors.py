@@ -3,7 +3,12 @@
 ServingError                    code            retryable
 ├── ConfigError                 config_error
 ├── InvalidRequest              invalid_request
-│   └── ContextTooLong          context_length_exceeded
+│   ├── ContextTooLong          context_length_exceeded
+│   ├── ResponseNotFound        response_not_found
+│   └── NoPreviousResponse      previous_response_not_found
+├── AccessError
+│   ├── Unauthenticated         invalid_api_key
+│   └── Forbidden               forbidden
 ├── TransportError
 │   ├── ProtocolError           protocol_error
 │   ├── PeerUnreachable         peer_unreachable    yes
@@ -15,6 +20,8 @@ ServingError                    code            retryable
 │   └── EngineFailed            engine_failed       yes
 ├── AdmissionError
 │   ├── QueueFull               queue_full          yes
+│   ├── RateLimited             rate_limit_exceeded yes
+│   │   └── OverLimit           request_over_limit
 │   └── Draining                draining            yes
 ├── Cancelled                   cancelled
 ├── ActorDied                   actor_died          yes
@@ -28,6 +35,8 @@ ServingError                    code            retryable
 """
 
 from typing import ClassVar
+
+from config.limits import Allowance
 
 
 class ServingError(Exception):
@@ -61,6 +70,36 @@ class ContextTooLong(InvalidRequest):
     """Prompt and answer do not fit the model's context."""
 
     code = "context_length_exceeded"
+
+
+class ResponseNotFound(InvalidRequest):
+    """No such response is stored, for whoever asks."""
+
+    code = "response_not_found"
+
+
+class NoPreviousResponse(InvalidRequest):
+    """There is nothing (any more) that a conversation could go on from."""
+
+    code = "previous_response_not_found"
+
+
+class AccessError(ServingError):
+    """Whoever asks may not have this."""
+
+    code = "access_error"
+
+
+class Unauthenticated(AccessError):
+    """No key, or none that is valid; the message does not tell which part of it was wrong."""
+
+    code = "invalid_api_key"
+
+
+class Forbidden(AccessError):
+    """The key is valid, but may not do this."""
+
+    code = "forbidden"
 
 
 class TransportError(ServingError):
@@ -131,6 +170,21 @@ class QueueFull(AdmissionError):
 
     code = "queue_full"
     retryable = True
+
+
+class RateLimited(AdmissionError):
+    """The key or its tenant has used up what it may use for now; `allowance` is what is left."""
+
+    code = "rate_limit_exceeded"
+    retryable = True
+    allowance: Allowance | None = None
+
+
+class OverLimit(RateLimited):
+    """The request alone is more than its key or tenant may ever use at once."""
+
+    code = "request_over_limit"
+    retryable = False
 
 
 class Draining(AdmissionError):

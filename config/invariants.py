@@ -1,13 +1,16 @@
 """What must hold between settings, beyond the limits of each one."""
 
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from config.check import Fault
-from config.settings import Settings
+from config.settings import JwtSettings, Settings
 
 MIN_WINDOW_MS = 5.0  # less than that gathers nothing and still makes everybody wait
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@*]+")
 
 
 def broken(settings: Settings) -> list[Fault]:
@@ -18,7 +21,10 @@ def broken(settings: Settings) -> list[Fault]:
         *_pinned(settings),
         *_order(settings),
         *_window(settings.engine.batch_window_ms),
-        *_host(settings.server.host),
+        *_host(settings),
+        *_tenants(settings),
+        *_jwt(settings.auth.jwt),
+        *_origins(settings.cors.origins),
     ]
 
 
@@ -85,10 +91,53 @@ def _order(settings: Settings) -> Iterator[Fault]:
         )
 
 
-def _host(host: str) -> Iterator[Fault]:
-    if not is_loopback(host):
+def _host(settings: Settings) -> Iterator[Fault]:
+    host = settings.server.host
+    if not settings.auth.configured and not is_loopback(host):
         yield Fault(
             "server.host",
-            f"expected a loopback address such as 127.0.0.1, got {host!r}: this version has no API "
-            "keys, so the server must not be reachable from other machines",
+            f"expected a loopback address such as 127.0.0.1, got {host!r}: without API keys the "
+            "server must not be reachable from other machines; set auth.keys_file (--keys-file) "
+            "and see mlx-serving keys create",
         )
+
+
+def _tenants(settings: Settings) -> Iterator[Fault]:
+    for name, count in Counter(tenant.name for tenant in settings.auth.tenants).items():
+        if count > 1:
+            yield Fault("auth.tenants", f"{count} tenants are called {name}")
+
+
+def _jwt(jwt: JwtSettings | None) -> Iterator[Fault]:
+    if jwt is None:
+        return
+    if jwt.jwks_url and jwt.jwks_file:
+        yield Fault("auth.jwt.jwks_file", "expected none, as there is a jwks_url")
+    if not (jwt.jwks_url or jwt.jwks_file or jwt.hs256_secret_file):
+        yield Fault("auth.jwt", "expected one of jwks_url, jwks_file and hs256_secret_file")
+    if jwt.jwks_url and not _is_safe(jwt.jwks_url):
+        yield Fault(
+            "auth.jwt.jwks_url",
+            "expected an https:// address, or an http:// one on loopback; whoever can change what "
+            "comes from there can sign tokens",
+        )
+
+
+def _is_safe(url: str) -> bool:
+    """Whether nobody on the way can change what comes from there."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    return is_loopback(host) if parts.scheme == "http" else parts.scheme == "https" and host != ""
+
+
+def _origins(origins: tuple[str, ...]) -> Iterator[Fault]:
+    for place, origin in enumerate(origins):
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            yield Fault(
+                f"cors.origins[{place}]",
+                f"expected * or a scheme and a host such as https://chat.example.org, without a "
+                f"path and a slash at the end, got {origin!r}",
+            )

@@ -198,8 +198,8 @@ def _moved(old: dict[str, Any], notices: list[Notice]) -> tuple[dict[str, Any], 
 
 def _not_loopback(path: str, host: str) -> Notice:
     return Notice(
-        f"{PREFIX} {path}: {host} has no effect: this version has no API keys and listens on "
-        "loopback only."
+        f"{PREFIX} {path}: {host} has no effect: without API keys (auth.keys_file) the "
+        "server listens on loopback only."
     )
 
 

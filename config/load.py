@@ -12,7 +12,7 @@ from config.check import Fault, check
 from config.errors import ConfigError
 from config.invariants import broken
 from config.settings import Settings
-from config.sources import Layer, from_environ, from_file, merge
+from config.sources import Layer, from_environ, from_file, lacking, merge
 
 
 class Loaded(NamedTuple):
@@ -53,7 +53,8 @@ def read_settings(
     Raises:
         ConfigError: its message lists every fault of every source, each with its path.
     """
-    layers = [from_file(file, environ), from_environ(environ), _from_overrides(overrides)]
+    outer = from_environ(environ)
+    layers = [from_file(file, environ), outer, _from_overrides(overrides)]
     faults = [fault for layer in layers for fault in layer.faults]
     notices = tuple(notice for layer in layers for notice in layer.notices)
     if strict:
@@ -62,6 +63,7 @@ def read_settings(
     tree: dict[str, Any] = {}
     for layer in layers:
         tree = merge(tree, layer.tree)
+    _refuse(list(lacking(tree, outer.variables)), file)
     settings = msgspec.convert(tree, Settings)
     _refuse(broken(settings), file)
     return Loaded(settings, notices)

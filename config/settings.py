@@ -5,12 +5,21 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from config.limits import KeyLimits, Limit
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 Fraction = Annotated[float, Meta(gt=0, le=1)]
 Bits = Literal["auto", 16, 8, 4]
 PinnedPrompt = Annotated[str, Meta(min_length=1, max_length=32_768)]
+
+
+class TlsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files in PEM: the certificate with those that signed it, and its key without a password."""
+
+    certificate_file: Annotated[str, Meta(min_length=1)]
+    key_file: Annotated[str, Meta(min_length=1)]
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,6 +32,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     request_timeout_s: Seconds = 300.0
     drain_timeout_s: Annotated[float, Meta(ge=0)] = 30.0
     max_body_bytes: Positive = 8 * 1024 * 1024
+    tls: TlsSettings | None = None
     default_max_tokens: Positive = 512
 
 
@@ -148,6 +158,70 @@ class HardwareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     policy: Literal["warn", "strict", "off"] = "warn"
 
 
+class JwtSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tokens that somebody else signs, for one audience, and where the keys to check them are.
+
+    A claim's name may be a path with dots (`realm_access.roles`). Secrets are in files, so that
+    the configuration can be shown.
+    """
+
+    issuer: Annotated[str, Meta(min_length=1)]  # `iss` has to be this
+    audience: Annotated[str, Meta(min_length=1)]  # `aud` has to be or to have this
+    jwks_url: str | None = None  # RS256, ES256 and EdDSA keys; or
+    jwks_file: str | None = None  # the same in a file
+    hs256_secret_file: str | None = None  # without it no HS256 token is taken
+    refresh_s: Annotated[float, Meta(ge=10, le=86_400)] = 300.0  # how often the URL is asked
+    leeway_s: Annotated[float, Meta(ge=0, le=300)] = 30.0  # of clocks that differ
+    tenant_claim: Annotated[str, Meta(min_length=1)] = "tenant"
+    role_claim: Annotated[str, Meta(min_length=1)] = "role"  # one role or a list of them
+    admin_role: Annotated[str, Meta(min_length=1)] = "admin"  # what makes somebody an admin there
+    models_claim: Annotated[str, Meta(min_length=1)] = "models"  # a list; without it all models
+    limits_claim: Annotated[str, Meta(min_length=1)] = "limits"  # an object of a key's limits
+
+
+class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the keys and tokens of one tenant may use together; left out: no limit."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+    requests_per_minute: Limit | None = None
+    tokens_per_minute: Limit | None = None
+    concurrent_streams: Limit | None = None
+
+
+class AuthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may ask; without keys and tokens everybody who reaches the loopback address."""
+
+    keys_file: Annotated[str, Meta(min_length=1)] | None = None  # see `mlx-serving keys`
+    jwt: JwtSettings | None = None
+    tenants: tuple[TenantSettings, ...] = ()
+
+    @property
+    def configured(self) -> bool:
+        """Whether one has to show a key or a token."""
+        return self.keys_file is not None or self.jwt is not None
+
+
+class CorsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which web pages may ask from a browser: `https://chat.example.org`, or `*` for all."""
+
+    origins: tuple[str, ...] = ()
+
+
+class LimitsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What each key, and all keys of a tenant together, may use unless they have limits of their
+    own. Without keys everybody counts as one."""
+
+    key: KeyLimits = KeyLimits()
+    tenant: KeyLimits = KeyLimits()
+
+
+class ResponsesSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long and how much is kept of what `/v1/responses` stores; see `gateway/responses/`."""
+
+    ttl_s: Seconds = 86_400.0
+    max_bytes: Positive = 256 * 1024**2  # of all tenants; who has most loses the oldest first
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration of one node."""
 
@@ -162,3 +236,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     warmup: WarmupSettings = WarmupSettings()
     logging: LoggingSettings = LoggingSettings()
     hardware: HardwareSettings = HardwareSettings()
+    auth: AuthSettings = AuthSettings()
+    cors: CorsSettings = CorsSettings()
+    limits: LimitsSettings = LimitsSettings()
+    responses: ResponsesSettings = ResponsesSettings()

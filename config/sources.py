@@ -6,12 +6,12 @@ value read as YAML. `MLX_SERVING_ENV` (or NODE_ENV, PYTHON_ENV) chooses which pa
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from config import legacy
-from config.check import Fault, check, nearest
+from config.check import Fault, check, join, missing, nearest
 from config.errors import ConfigError
 from config.settings import Settings
 from config.yaml_text import MAX_BYTES, parse
@@ -28,6 +28,7 @@ class Layer(NamedTuple):
     tree: dict[str, Any]
     faults: list[Fault]
     notices: tuple[legacy.Notice, ...] = ()
+    variables: Mapping[str, str] = {}  # by section: one that sets something in it
 
 
 def merge(below: Mapping[Any, Any], above: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -124,12 +125,33 @@ def from_environ(environ: Mapping[str, str]) -> Layer:
     """What the process environment sets."""
     tree, notices = legacy.from_environ(environ)
     faults: list[Fault] = []
+    variables: dict[str, str] = {}
     for variable in sorted(environ):
         name = variable.removeprefix(PREFIX)
         if name in (variable, "ENV") or _KUBERNETES.fullmatch(name):
             continue
-        tree = merge(tree, _from_variable(variable, environ[variable], faults))
-    return Layer(tree, faults, notices)
+        found = _from_variable(variable, environ[variable], faults)
+        variables |= dict.fromkeys(_sections(found), variable)
+        tree = merge(tree, found)
+    return Layer(tree, faults, notices, variables)
+
+
+def _sections(tree: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield join(path, key)
+            yield from _sections(value, join(path, key))
+
+
+def lacking(tree: Mapping[str, Any], variables: Mapping[str, str]) -> Iterator[Fault]:
+    """What all sources together leave out, with the variable, if any, that made it necessary."""
+    for path, message in missing(Settings, tree):
+        variable = variables.get(path.rpartition(".")[0])
+        if variable is None:
+            yield Fault(path, message)
+        else:
+            needed = PREFIX + path.upper().replace(".", "__")
+            yield Fault(variable, f"{path}: {message}; set {needed}")
 
 
 def _from_variable(variable: str, text: str, faults: list[Fault]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from config.errors import Cancelled, ServingError
+from config.limits import Allowance
 from gateway.dispatch.types import Completed, GenerationRequest, ModelView, Sink
 from gateway.text.parser import AnswerParser
 from gateway.text.pieces import Piece
@@ -46,6 +47,7 @@ class Ending(Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    stop_text: str | None = None  # the one of the client's that ended it
 
 
 class Output(Protocol):
@@ -67,7 +69,8 @@ class Output(Protocol):
 class Answer:
     """A `Sink` that turns tokens into text and ends the answer at a stop text.
 
-    With a `parser` thoughts and tool calls are told apart from the answer's own words.
+    With a `parser` thoughts and tool calls are told apart from the answer's own words, and the
+    answer ends when the parser says that it is over.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Answer:
         self._prompt_tokens = len(request.tokens)
         self._completion_tokens = 0
         self._ended = False
+        self.allowance: Allowance | None = None  # known with the first token
         self._request_id = dispatch.submit(request, self)
 
     def cancel(self) -> None:
@@ -98,6 +102,10 @@ class Answer:
     def cost(self) -> tuple[int, int]:
         """Prompt and completion tokens so far."""
         return self._prompt_tokens, self._completion_tokens
+
+    def on_allowed(self, allowance: Allowance) -> None:
+        """See `Sink`."""
+        self.allowance = allowance
 
     def on_tokens(self, tokens: list[int], logprobs: list[TokenLogprobs] = NO_LOGPROBS) -> None:
         """See `Sink`."""
@@ -115,7 +123,7 @@ class Answer:
             self.cancel()
             self._output.on_end(ServingError("the server failed on this request"))
             return
-        if self._text.stopped:
+        if self._text.stopped or (self._parser is not None and self._parser.over):
             self._dispatch.cancel(self._request_id, "stop")
 
     def on_end(self, end: Completed | ServingError) -> None:
@@ -141,6 +149,7 @@ class Answer:
             prompt_tokens=end.prompt_tokens,
             completion_tokens=end.completion_tokens,
             cached_tokens=end.cached_tokens,
+            stop_text=self._text.stop_text,
         )
 
     def _put_rest(self) -> None:
@@ -181,6 +190,14 @@ class Answers:
         """Stop those that still generate."""
         for answer in self._answers:
             answer.cancel()
+
+    @property
+    def allowance(self) -> Allowance | None:
+        """What limits left to the client; None before the first token, and without limits.
+
+        `gateway.limits.headers.limit_headers` has it for HTTP.
+        """
+        return self._answers[0].allowance if self._answers else None
 
     @property
     def cost(self) -> tuple[int, int]:

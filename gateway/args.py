@@ -5,7 +5,11 @@ from typing import Self
 from msgspec import Struct
 
 from config.settings import (
+    AuthSettings,
     CircuitBreakerSettings,
+    CorsSettings,
+    LimitsSettings,
+    ResponsesSettings,
     ServerSettings,
     Settings,
     StructuredOutputSettings,
@@ -20,6 +24,10 @@ class GatewayArgs(Struct, frozen=True, kw_only=True):
     patience: CircuitBreakerSettings
     structured: StructuredOutputSettings
     pinned_prompts: dict[str, tuple[str, ...]] = {}  # by model name
+    auth: AuthSettings = AuthSettings()
+    cors: CorsSettings = CorsSettings()
+    limits: LimitsSettings = LimitsSettings()
+    responses: ResponsesSettings = ResponsesSettings()
 
     @classmethod
     def of(cls, settings: Settings, number: int) -> Self:
@@ -29,6 +37,10 @@ class GatewayArgs(Struct, frozen=True, kw_only=True):
             server=settings.server,
             patience=settings.circuit_breaker,
             structured=settings.structured_output,
+            auth=settings.auth,
+            cors=settings.cors,
+            limits=settings.limits,
+            responses=settings.responses,
             pinned_prompts={
                 model.name: model.pinned_prompts
                 for model in settings.models

@@ -105,6 +105,16 @@ def grammar_of(form: Constraint, max_bytes: int) -> Grammar:
             return lark(form.value, param=form.param, max_bytes=max_bytes)
 
 
+def held_by(use: ToolUse | None, form: Constraint | None) -> str | None:
+    """The parameter that `chat_grammar` or `grammar_of` makes a grammar from; None: there is none.
+
+    Where calls may be made, or else an answer of a form, it is the form.
+    """
+    if use is not None and use.choice == "required":
+        return "tools"
+    return None if form is None else form.param
+
+
 def chat_grammar(
     text: TextModel,
     prompt: list[int],

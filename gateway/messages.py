@@ -20,7 +20,12 @@ _ROLES = {
     "tool": "tool",
 }
 _NOT_YET = ("audio", "function_call")
-_ONLY = {"tool_calls": "assistant", "reasoning_content": "assistant", "tool_call_id": "tool"}
+_ONLY = {
+    "tool_calls": "assistant",
+    "reasoning_content": "assistant",
+    "reasoning": "assistant",
+    "tool_call_id": "tool",
+}
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
@@ -83,8 +88,9 @@ def _plain_turn(turn: Turn, message: ChatMessage, where: str, calls: set[str]) -
 
 
 def _assistant_turn(turn: Turn, message: ChatMessage, where: str, calls: set[str]) -> Turn:
-    if message.reasoning_content:
-        turn["reasoning_content"] = message.reasoning_content
+    thoughts = message.reasoning_content or message.reasoning
+    if thoughts:
+        turn["reasoning_content"] = thoughts
     made = message.tool_calls or []
     if len(made) > MAX_CALLS:
         raise InvalidRequest(

@@ -1,12 +1,15 @@
 """Checks what clients ask for, whichever way they came; every fault names its parameter."""
 
 import hashlib
-import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
 
 from config.errors import ContextTooLong, InvalidRequest
+from gateway.ids import random_bits
 from transport.messages.client import GenerationParameters
 from transport.messages.data import Sampling
+from transport.messages.topology import ModelCard, ModelKind
 from transport.parameters import clipped
 
 MAX_STOPS = 16
@@ -16,21 +19,55 @@ MAX_N = 16
 MAX_BIASES = 1024
 MAX_TOP_LOGPROBS = 20
 _MAX_INT64 = 2**63 - 1
-_RANGES = {
-    "temperature": (0, 2),
-    "min_p": (0, 1),
-    "top_k": (-1, 2**31 - 1),
-    "xtc_probability": (0, 1),
-    "xtc_threshold": (0, 0.5),
-    "presence_penalty": (-2, 2),
-    "frequency_penalty": (-2, 2),
-    "seed": (-(2**63), _MAX_INT64),
-    "n": (1, MAX_N),
-    "top_logprobs": (0, MAX_TOP_LOGPROBS),
-    "max_tokens": (1, _MAX_INT64),
-    "max_completion_tokens": (1, _MAX_INT64),
+
+
+class Range(Struct, frozen=True):
+    """What a number may be: from `low` to `high`, if that is set; with `over`, not `low` itself."""
+
+    low: float
+    high: float | None = None
+    over: bool = False
+
+    def __str__(self) -> str:
+        if self.over:
+            return f"over {self.low}" + ("" if self.high is None else f" and up to {self.high}")
+        return f"{self.low} or more" if self.high is None else f"from {self.low} to {self.high}"
+
+    def __contains__(self, value: float) -> bool:
+        low = value > self.low if self.over else value >= self.low
+        return low and (self.high is None or value <= self.high)
+
+    def check(self, value: float | None, param: str, name: str = "") -> None:
+        """Refuse a value that is not in it; `name` is what to call it, if not as the parameter.
+
+        Raises:
+            InvalidRequest: names the parameter and what it may be.
+        """
+        if value is not None and value not in self:
+            raise InvalidRequest(f"{name or param} must be {self}, not {value}", param=param)
+
+
+_TOKENS = Range(1)  # too many are cut to what the context holds
+_BEST = Range(0, MAX_TOP_LOGPROBS)
+RANGES: Mapping[str, Range] = {
+    "temperature": Range(0, 2),
+    "top_p": Range(0, 1, over=True),
+    "min_p": Range(0, 1),
+    "top_k": Range(-1, 2**31 - 1),
+    "xtc_probability": Range(0, 1),
+    "xtc_threshold": Range(0, 0.5),
+    "repetition_penalty": Range(0, 10, over=True),
+    "presence_penalty": Range(-2, 2),
+    "frequency_penalty": Range(-2, 2),
+    "seed": Range(-(2**63), _MAX_INT64),
+    "n": Range(1, MAX_N),
+    "priority": Range(-(2**31), 2**31 - 1),
+    "top_logprobs": _BEST,
+    "max_tokens": _TOKENS,
+    "max_completion_tokens": _TOKENS,
 }
-_OVER_ZERO = {"top_p": 1, "repetition_penalty": 10}
+_BIAS = Range(-100, 100)
+_TIMEOUT_S = Range(0, over=True)
 _ONLY_CHAT = ("tools", "tool_choice", "parallel_tool_calls", "chat_template_kwargs")
 
 
@@ -40,19 +77,22 @@ def check_parameters(asked: GenerationParameters) -> None:
     Raises:
         InvalidRequest: names the parameter and what it may be.
     """
-    for name, (low, high) in _RANGES.items():
-        value = getattr(asked, name)
-        if value is not None and not low <= value <= high:
-            raise InvalidRequest(f"{name} must be from {low} to {high}, not {value}", param=name)
-    for name, high in _OVER_ZERO.items():
-        value = getattr(asked, name)
-        if value is not None and not 0 < value <= high:
-            raise InvalidRequest(f"{name} must be over 0 and up to {high}, not {value}", param=name)
+    for name, allowed in RANGES.items():
+        allowed.check(getattr(asked, name), name)
     stop_texts(asked)
     if len(asked.stop_token_ids or ()) > MAX_STOP_TOKENS:
         raise InvalidRequest(
             f"stop_token_ids may hold up to {MAX_STOP_TOKENS} ids", param="stop_token_ids"
         )
+
+
+def check_timeout(timeout_s: float | None) -> None:
+    """Refuse a time in which nothing can be done.
+
+    Raises:
+        InvalidRequest: it is 0 or less.
+    """
+    _TIMEOUT_S.check(timeout_s, "timeout_s")
 
 
 def check_prompt_parameters(asked: GenerationParameters) -> None:
@@ -88,10 +128,7 @@ def top_logprobs(asked: GenerationParameters, *, chat: bool) -> int | None:
         raise InvalidRequest("top_logprobs needs logprobs: true", param="top_logprobs")
     if given is None or given is False:
         return None
-    if not 0 <= given <= MAX_TOP_LOGPROBS:
-        raise InvalidRequest(
-            f"logprobs must be from 0 to {MAX_TOP_LOGPROBS}, not {given}", param="logprobs"
-        )
+    _BEST.check(given, "logprobs")
     return given
 
 
@@ -109,10 +146,7 @@ def biases(asked: GenerationParameters, vocab_size: int) -> dict[int, float]:
     found = {_token_id(key): bias for key, bias in given.items()}
     check_tokens(list(found), vocab_size, "logit_bias")
     for bias in found.values():
-        if not -100 <= bias <= 100:
-            raise InvalidRequest(
-                f"a bias in logit_bias must be from -100 to 100, not {bias}", param="logit_bias"
-            )
+        _BIAS.check(bias, "logit_bias", "a bias in logit_bias")
     return found
 
 
@@ -143,7 +177,7 @@ def sampling(asked: GenerationParameters, vocab_size: int) -> Sampling:
         top_p=_or(asked.top_p, 1.0),
         top_k=max(asked.top_k or 0, 0),
         min_p=_or(asked.min_p, 0.0),
-        seed=secrets.randbits(63) if asked.seed is None else asked.seed & _MAX_INT64,
+        seed=random_bits(63) if asked.seed is None else asked.seed & _MAX_INT64,
         xtc_probability=_or(asked.xtc_probability, 0.0),
         xtc_threshold=_or(asked.xtc_threshold, 0.1),
         repetition_penalty=_or(asked.repetition_penalty, 1.0),
@@ -159,6 +193,21 @@ def seed_of(seed: int, choice: int) -> int:
         return seed
     digest = hashlib.blake2b(f"{seed}/{choice}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) & _MAX_INT64
+
+
+def check_kind(card: ModelCard, wanted: ModelKind) -> None:
+    """Refuse to ask a model for what it was not made for.
+
+    Raises:
+        InvalidRequest: says where it can be asked.
+    """
+    if card.kind == wanted:
+        return
+    if card.kind == "embedding":
+        text = "makes embeddings and generates no text; ask it at /v1/embeddings"
+    else:
+        text = "generates text and makes no embeddings; ask it at /v1/chat/completions"
+    raise InvalidRequest(f"the model '{card.name}' {text}", param="model")
 
 
 def check_tokens(tokens: Sequence[int], vocab_size: int, param: str) -> None:

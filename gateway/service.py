@@ -2,8 +2,9 @@
 
 import asyncio
 import secrets
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -17,14 +18,18 @@ from config.errors import (
     ModelNotFound,
     QueueFull,
 )
-from config.settings import ServerSettings, StructuredOutputSettings
+from config.settings import LimitsSettings, ServerSettings, StructuredOutputSettings
 from gateway.answer import Answer, Answers, Dispatch, Output
-from gateway.constraints import chat_grammar, constraint, grammar_of
-from gateway.dispatch.types import GenerationRequest, ModelView
-from gateway.messages import template_messages
+from gateway.auth.identity import LOCAL, Identity
+from gateway.constraints import chat_grammar, constraint, grammar_of, held_by
+from gateway.conversation import Conversation, conversation
+from gateway.dispatch.types import EmbeddingRequest, GenerationRequest, ModelView, Sink
+from gateway.limits.accounts import Accounts
 from gateway.parameters import (
+    check_kind,
     check_parameters,
     check_prompt_parameters,
+    check_timeout,
     check_tokens,
     room,
     sampling,
@@ -35,7 +40,6 @@ from gateway.parameters import (
 )
 from gateway.text.model import TextModel, TextModels
 from gateway.text.parser import AnswerParser
-from gateway.tools import template_arguments, tool_use
 from transport.messages.client import ChatMessage, GenerationParameters, ModelInfo
 from transport.messages.topology import ModelCard
 from transport.parameters import clipped
@@ -44,11 +48,18 @@ LOADING_POLL_S = 0.05
 
 
 class Caller(Struct, frozen=True):
-    """Who asks, and where; `endpoint` is for the metrics."""
+    """Who asks, where and when; `endpoint` is for the metrics.
+
+    All that is done for the request has to be done `timeout_s` after `arrived_at` (monotonic).
+    `identity` says which models there are for them, whose stored prompts they share and whose
+    limits they use up.
+    """
 
     endpoint: str
     session: str | None = None
     timeout_s: float | None = None
+    arrived_at: float = msgspec.field(default_factory=time.monotonic)
+    identity: Identity = LOCAL
 
 
 class Prepared(Struct, frozen=True):
@@ -77,10 +88,12 @@ class Service:
         dispatch: Dispatch,
         settings: ServerSettings,
         structured: StructuredOutputSettings = StructuredOutputSettings(),  # noqa: B008 - frozen
+        limits: LimitsSettings = LimitsSettings(),  # noqa: B008 - frozen
     ) -> None:
         self._dispatch = dispatch
         self._settings = settings
         self._max_schema_bytes = structured.max_schema_bytes
+        self._accounts = Accounts(limits)
         self._texts = TextModels()
         self._draining = False
 
@@ -118,42 +131,57 @@ class Service:
         Raises:
             ServingError: every reason for which it cannot be answered.
         """
-        turns = template_messages(messages)
-        use, form = tool_use(asked), constraint(asked)
-        arguments = template_arguments(asked)
+        said = conversation(messages, asked, self._max_schema_bytes)
         count = top_logprobs(asked, chat=True)
         card = await self._check(model, asked, caller)
         text = await self._texts.get(card)
-        held = form is not None or (use is not None and use.choice == "required")
-        tools = use.tools if use is not None else None
-        tokens = await self._texts.conversation(
-            text,
-            turns,
-            card.context_tokens,
-            tools=tools,
-            arguments=arguments,
-            constrained=held,
-        )
+        tokens = await self._read(text, said, card.context_tokens)
         request = self._request(card, tokens, asked, caller, "messages")
-        grammar = (
-            await self._texts.aside(
-                partial(chat_grammar, text, tokens, use, form, self._max_schema_bytes)
+        grammar = None
+        if said.held is not None:
+            grammar = await self._texts.aside(
+                partial(chat_grammar, text, tokens, said.use, said.form, self._max_schema_bytes)
             )
-            if held
-            else None
+        request = msgspec.structs.replace(
+            request, grammar=grammar, grammar_param=said.held, logprobs=count
         )
-        request = msgspec.structs.replace(request, grammar=grammar, logprobs=count)
-        parser = partial(text.parser, tokens, tools, parallel=use is None or use.parallel)
+        parser = partial(text.parser, tokens, said.tools, parallel=said.parallel)
         return Prepared(_choices(request, asked.n or 1), text, stop_texts(asked), parser)
 
-    async def prepare_prompt(
+    async def read_chat(
         self,
-        prompt: str | list[int],
+        messages: list[ChatMessage],
         model: str | None,
         asked: GenerationParameters,
         caller: Caller,
-    ) -> Prepared:
-        """Check and tokenise a prompt.
+    ) -> tuple[ModelCard, list[int]]:
+        """The tokens of a conversation's prompt, whether they fit the model's context or not.
+
+        Raises:
+            ServingError: as `prepare_chat`.
+        """
+        said = conversation(messages, asked, self._max_schema_bytes)
+        card = await self._check(model, asked, caller)
+        return card, await self._read(await self._texts.get(card), said, sys.maxsize)
+
+    async def _read(self, text: TextModel, said: Conversation, context_tokens: int) -> list[int]:
+        return await self._texts.conversation(
+            text,
+            said.turns,
+            context_tokens,
+            tools=said.tools,
+            arguments=said.arguments,
+            constrained=said.held is not None,
+        )
+
+    async def prepare_prompts(
+        self,
+        prompts: Sequence[str | list[int]],
+        model: str | None,
+        asked: GenerationParameters,
+        caller: Caller,
+    ) -> list[Prepared]:
+        """Check and tokenise prompts, of which the same is asked.
 
         Raises:
             ServingError: every reason for which it cannot be answered.
@@ -163,25 +191,27 @@ class Service:
         count = top_logprobs(asked, chat=False)
         card = await self._check(model, asked, caller)
         text = await self._texts.get(card)
-        if isinstance(prompt, str):
-            tokens = await self._texts.prompt(text, prompt, card.context_tokens)
-        else:
-            tokens = prompt
-            room(len(tokens), 1, card.context_tokens, "prompt")  # too many: not looked at
-            check_tokens(tokens, card.vocab_size, "prompt")
-        request = self._request(card, tokens, asked, caller, "prompt")
-        grammar = None
+        tokens = await self._encode(text, card, prompts)
+        requests = [self._request(card, it, asked, caller, "prompt") for it in tokens]
+        held, grammar = held_by(None, form), None
         if form is not None:
             grammar = await self._texts.aside(partial(grammar_of, form, self._max_schema_bytes))
-        request = msgspec.structs.replace(request, grammar=grammar, logprobs=count)
-        return Prepared(_choices(request, asked.n or 1), text, stop_texts(asked))
+        more = {"grammar": grammar, "grammar_param": held, "logprobs": count}
+        requests = [msgspec.structs.replace(request, **more) for request in requests]
+        stops = stop_texts(asked)
+        return [Prepared(_choices(request, asked.n or 1), text, stops) for request in requests]
 
-    async def tokenize(
-        self, text: str, model: str | None, *, add_special_tokens: bool
-    ) -> tuple[list[int], list[str]]:
-        """Token ids of a text, and what each stands for."""
-        side = await self._texts.get(await self.card(model))
-        return await self._texts.tokenize(side, text, add_special_tokens=add_special_tokens)
+    async def _encode(
+        self, text: TextModel, card: ModelCard, prompts: Sequence[str | list[int]]
+    ) -> list[list[int]]:
+        """Token ids of prompts, which may be that already."""
+        for prompt in prompts:
+            if not isinstance(prompt, str):
+                room(len(prompt), 1, card.context_tokens, "prompt")  # too many: not looked at
+                check_tokens(prompt, card.vocab_size, "prompt")
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+        encoded = iter(await self._texts.prompts(text, texts, card.context_tokens))
+        return [next(encoded) if isinstance(prompt, str) else prompt for prompt in prompts]
 
     def begin(self, prepared: Sequence[Prepared], outputs: Sequence[Output]) -> Answers:
         """Start generating; there is an output for every request of every question, in order.
@@ -190,45 +220,73 @@ class Service:
             Draining: the server began to drain in the meantime.
         """
         self._check_open()
+        requests = self._accounts.together([one.requests for one in prepared])
+        each = [(one, it) for one, of in zip(prepared, requests, strict=True) for it in of]
         return Answers(
             partial(one.begin, self._dispatch, request, output)
-            for (one, request), output in zip(_each(prepared), outputs, strict=True)
+            for (one, request), output in zip(each, outputs, strict=True)
         )
 
-    def models(self) -> list[ModelView]:
-        """All models that are served."""
-        return self._dispatch.models()
+    def embed(
+        self, requests: Sequence[EmbeddingRequest], sinks: Sequence[Sink], caller: Caller
+    ) -> Callable[[], None]:
+        """Start all parts of a client's request, which are charged to it; what is returned takes
+        back those that have not ended.
 
-    def model(self, name: str | None) -> ModelView:
+        Raises:
+            Draining: the server drains.
+        """
+        self._check_open()
+        charge = self._accounts.charge(caller.identity, streams=0)
+        parts: list[list[GenerationRequest]]
+        parts = [[msgspec.structs.replace(part, charge=charge)] for part in requests]
+        each = zip(self._accounts.together(parts), sinks, strict=True)
+        ids = [self._dispatch.submit(part, sink) for (part,), sink in each]
+
+        def take_back() -> None:
+            for request_id in ids:
+                self._dispatch.cancel(request_id)
+
+        return take_back
+
+    def models(self, identity: Identity = LOCAL) -> list[ModelView]:
+        """All models that are served and that they may use."""
+        return [view for view in self._dispatch.models() if identity.may_use(view.name)]
+
+    def model(self, name: str | None, identity: Identity = LOCAL) -> ModelView:
         """The model that is meant; no name will do when there is only one.
+
+        One that they may not use is not there for them, and its name is not told.
 
         Raises:
             InvalidRequest: there are several, and none was named.
             ModelNotFound: there is none of this name.
             EngineUnavailable: nothing at all is served (yet).
         """
-        if name is not None and (view := self._dispatch.model(name)) is not None:
+        view = self._dispatch.model(name) if name is not None else None
+        if view is not None and identity.may_use(view.name):
             return view
-        views = self._dispatch.models()
-        if not views:
+        if not self._dispatch.models():
             raise EngineUnavailable("no model is served yet", param="model")
         if name is not None:
             raise ModelNotFound(f"the model '{clipped(name)}' is not served here", param="model")
+        views = self.models(identity)
+        if not views:
+            raise ModelNotFound("none of the models served here is for this key", param="model")
         if len(views) > 1:
             names = ", ".join(sorted(view.name for view in views))
             raise InvalidRequest(f"name one of the models: {names}", param="model")
         return views[0]
 
-    async def card(self, name: str | None, timeout_s: float | None = None) -> ModelCard:
+    async def card(self, name: str | None, caller: Caller) -> ModelCard:
         """What is known of a model that can be asked; one that is loading is waited for, and one
         that is not loaded is wanted.
 
         Raises:
-            ServingError: as `model`, or no engine of it was up within the time.
+            ServingError: as `model`, or no engine of it was up within the caller's time.
         """
-        limit_s = self._settings.request_timeout_s
-        deadline_at = time.monotonic() + min(timeout_s or limit_s, limit_s)
-        while (view := self.model(name)).card is None:
+        deadline_at = caller.arrived_at + self.timeout_s(caller)
+        while (view := self.model(name, caller.identity)).card is None:
             self._check_open()
             _check_loadable(view)
             if view.state == "unloaded":
@@ -237,6 +295,11 @@ class Service:
                 raise EngineUnavailable(f"the model '{view.name}' is {view.state}", param="model")
             await asyncio.sleep(LOADING_POLL_S)
         return view.card
+
+    def timeout_s(self, caller: Caller) -> float:
+        """How long their request may take."""
+        limit_s = self._settings.request_timeout_s
+        return min(caller.timeout_s or limit_s, limit_s)
 
     def _check_open(self) -> None:
         if self._draining:
@@ -247,12 +310,10 @@ class Service:
     ) -> ModelCard:
         self._check_open()
         check_parameters(asked)
-        if caller.timeout_s is not None and not caller.timeout_s > 0:
-            raise InvalidRequest(
-                f"timeout_s must be over 0 seconds, not {caller.timeout_s}", param="timeout_s"
-            )
-        card = await self.card(model, caller.timeout_s)
+        check_timeout(caller.timeout_s)
+        card = await self.card(model, caller)
         self._check_open()
+        check_kind(card, "generation")
         check_tokens(asked.stop_token_ids or (), card.vocab_size, "stop_token_ids")
         return card
 
@@ -265,17 +326,20 @@ class Service:
         param: str,
     ) -> GenerationRequest:
         wanted = token_limit(asked) or self._settings.default_max_tokens
-        limit = self._settings.request_timeout_s
         return GenerationRequest(
             model=card.name,
             tokens=tokens,
             max_tokens=room(len(tokens), wanted, card.context_tokens, param),
             sampling=sampling(asked, card.vocab_size),
-            timeout_s=min(caller.timeout_s or limit, limit),
+            timeout_s=self.timeout_s(caller),
+            arrived_at=caller.arrived_at,
             stop_token_ids=asked.stop_token_ids or [],
             ignore_eos=bool(asked.ignore_eos),
             session=caller.session,
+            salt=caller.identity.tenant,
             endpoint=caller.endpoint,
+            charge=self._accounts.charge(caller.identity),
+            priority=asked.priority or 0,
         )
 
 
@@ -297,12 +361,6 @@ def _choices(request: GenerationRequest, n: int) -> list[GenerationRequest]:
     ]
 
 
-def _each(prepared: Sequence[Prepared]) -> Iterator[tuple[Prepared, GenerationRequest]]:
-    for one in prepared:
-        for request in one.requests:
-            yield one, request
-
-
 def _check_loadable(view: ModelView) -> None:
     """See that it is worth waiting for a model.
 
@@ -312,7 +370,8 @@ def _check_loadable(view: ModelView) -> None:
     """
     if view.state == "failed":
         text = f"the model '{view.name}' could not be loaded"
-        raise ModelLoadFailed(f"{text}: {view.reason}" if view.reason else text, param="model")
+        text = f"{text}: {view.reason}" if view.reason else text
+        raise ModelLoadFailed(text, param="model", retry_after_s=view.retry_after_s)
     if view.retry_after_s is not None:
         text = f"no room to load the model '{view.name}': {view.reason}"
         raise QueueFull(text, retry_after_s=view.retry_after_s)

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from config.errors import InvalidRequest
 from gateway.messages import is_name
+from gateway.text.grammar import oversized
 from transport.messages.client import GenerationParameters
 from transport.parameters import clipped, typed
 
@@ -49,8 +50,10 @@ class ToolUse(Struct, frozen=True):
     parallel: bool = True
 
 
-def tool_use(asked: GenerationParameters) -> ToolUse | None:
+def tool_use(asked: GenerationParameters, max_schema_bytes: int) -> ToolUse | None:
     """What is asked for; None where no tool may be called: then the model sees none.
+
+    Each function's schema may have `max_schema_bytes`.
 
     Raises:
         InvalidRequest: names the parameter, and the tool, that is wrong.
@@ -62,7 +65,9 @@ def tool_use(asked: GenerationParameters) -> ToolUse | None:
         return None
     if len(asked.tools) > MAX_TOOLS:
         raise InvalidRequest(f"tools may hold up to {MAX_TOOLS} tools", param="tools")
-    names = [_name(tool, f"tools[{place}]") for place, tool in enumerate(asked.tools)]
+    names = [
+        _name(tool, f"tools[{place}]", max_schema_bytes) for place, tool in enumerate(asked.tools)
+    ]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InvalidRequest(f"there are several tools called '{twice}'", param="tools")
@@ -106,7 +111,7 @@ def _choice(given: str | dict[str, Any] | None) -> tuple[Choice | Literal["none"
     )
 
 
-def _name(given: dict[str, Any], where: str) -> str:
+def _name(given: dict[str, Any], where: str, max_schema_bytes: int) -> str:
     tool = typed(given, _Tool, where)
     if tool.type != "function":
         raise InvalidRequest(
@@ -117,4 +122,14 @@ def _name(given: dict[str, Any], where: str) -> str:
             "a function's name has 1 to 128 letters, digits, '_', '-' or '.'",
             param=f"{where}.function.name",
         )
+    _check_size(tool.function.parameters, f"{where}.function.parameters", max_schema_bytes)
     return tool.function.name
+
+
+def _check_size(schema: dict[str, Any] | None, where: str, max_bytes: int) -> None:
+    try:
+        size = len(msgspec.json.encode(schema))
+    except RecursionError as error:
+        raise InvalidRequest(f"{where} is nested too deeply", param=where) from error
+    if size > max_bytes:
+        raise oversized(size, max_bytes, where)

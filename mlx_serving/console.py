@@ -17,18 +17,24 @@ from transport.messages.admin import (
     TreeReady,
 )
 
+_QUESTION = '"messages": [{"role": "user", "content": "Hello! Who are you?"}]'
 REPEAT_S = 2.0  # between two lines about the same stage of the same child
 
 
 class Console:
     """Turns events into lines on stderr; the supervisor's thread only."""
 
-    def __init__(self, terminal: Terminal, url: str, models: list[str], *, verbose: bool) -> None:
+    def __init__(
+        self, terminal: Terminal, url: str, models: list[str], *, verbose: bool, keys: bool = False
+    ) -> None:
+        """`keys`: clients have to send an API key."""
         self._terminal = terminal
         self._url = url
         self._models = models
         self._verbose = verbose
+        self._key_header = '-H "Authorization: Bearer $KEY" ' if keys else ""
         self._started = False
+        self._embedders: set[str] = set()  # models that make vectors
         self._told: dict[str, tuple[str, float]] = {}
 
     def event(self, event: Event) -> None:
@@ -45,6 +51,9 @@ class Console:
             case TreeReady():
                 self._started = True
                 return self._ready()
+            case ChildStateChanged(facts={"kind": "embedding", "model": str(model)}):
+                self._embedders.add(model)
+                return f"{event.child_id}: {event.state}" if self._verbose else None
             case _ if not self._started and not self._verbose:
                 return None  # a start that fails is told in one line, at the end
             case ChildEnded(asked=False):
@@ -79,12 +88,12 @@ class Console:
     def _ready(self) -> str:
         if not self._models:
             return f"ready on {self._url}, no model loaded yet (mlx-serving admin load MODEL)"
-        body = (
-            f'{{"model": "{self._models[0]}", '
-            '"messages": [{"role": "user", "content": "Hello! Who are you?"}]}'
-        )
+        model = self._models[0]
+        path, asked = "chat/completions", _QUESTION
+        if model in self._embedders:
+            path, asked = "embeddings", '"input": "Hello!"'
         return (
             f"ready on {self._url}, serving {', '.join(self._models)}. Try:\n\n"
-            f"  curl {self._url}/v1/chat/completions -H 'Content-Type: application/json' "
-            f"-d '{body}'\n"
+            f"  curl {self._url}/v1/{path} -H 'Content-Type: application/json' "
+            f'{self._key_header}-d \'{{"model": "{model}", {asked}}}\'\n'
         )

@@ -11,6 +11,7 @@ import msgspec
 from config.errors import ConfigError
 from config.settings import ServerSettings, Settings
 from config.version import server_version
+from gateway.http.server.tls import tls_context
 from mlx_serving.console import Console
 from mlx_serving.limits import FEW_FILES, backlog_limit, raise_open_files
 from mlx_serving.server_log import ServerLog
@@ -39,13 +40,17 @@ def run_server(settings: Settings, *, verbose: bool, exit_with_parent: bool) -> 
         log = ServerLog(terminal, logging.directory, logging.max_file_bytes, verbose=verbose)
         stack.callback(log.close)
         _see_to_limits(terminal, log)
+        if settings.server.tls is not None:
+            tls_context(settings.server.tls)  # the gateways' own fault would come late
         listener = stack.enter_context(_listen(settings.server))
         host, port = listener.getsockname()[:2]
         runtime = RuntimeDirectory(_runtime_path(settings.server, port))
         stack.callback(runtime.create().release)
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        scheme = "http" if settings.server.tls is None else "https"
+        url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         names = [model.name for model in settings.models]
-        console = Console(terminal, url, names, verbose=verbose)
+        keys = settings.auth.configured
+        console = Console(terminal, url, names, verbose=verbose, keys=keys)
 
         def on_event(event: Event) -> None:
             console.event(event)

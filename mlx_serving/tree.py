@@ -113,6 +113,7 @@ class Tree:
                 source=_source(model),
                 replicas=model.replicas,
                 pinned=model.pinned,
+                permanent=model.load == "at_start",
             )
             for model in self._settings.models
         ]
@@ -163,7 +164,7 @@ class Tree:
             kind="engine",
             start=run_engine,
             args=self._engine_args(model, number, replica),
-            labels={"model": model.name, "replica": str(replica)},
+            labels={"model": model.name, "replica": str(replica), "source": _source(model)},
             gate=False,
             finishes=True,
             ready_within_s=engine.ready_within_s,

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from hatch_build import FOLDERS, shade  # noqa: E402
 
-NEEDED = ("pytest", "pytest-timeout", "hypothesis", "openai")
+NEEDED = ("pytest", "pytest-timeout", "hypothesis", "openai", "anthropic")
 # These look at the checkout itself.
 SKIPPED = ("tests/demo", "tests/test_packaging.py", "tests/benchmarks")
 START_S, STOP_S = 180, 60

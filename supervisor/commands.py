@@ -13,7 +13,7 @@ from supervisor.happenings import (
     SendDrain,
     StopTree,
 )
-from supervisor.state import Child, Recycling, Tree, above, below, graft
+from supervisor.state import Absence, Child, Recycling, Tree, above, below, graft
 from supervisor.turns import uproot
 from supervisor.validate import check_group
 from transport.messages.admin import GroupAdded, Stopping
@@ -148,15 +148,31 @@ def group_named(tree: Tree, under: str, name: str) -> str:
     for group_id in members:
         if name in (group_id, tree.groups[group_id].spec.labels.get("model")):
             return group_id
-    raise UnknownChild(f"no model is called {name!r}; there are {', '.join(members) or 'none'}")
+    there = [tree.groups[group_id].spec.labels.get("model", group_id) for group_id in members]
+    raise UnknownChild(f"no model is called {name!r}; loaded are {', '.join(there) or 'none'}")
 
 
 def remove_group(draft: Draft, command: RemoveGroup) -> None:
-    """Removing what is being removed is no error."""
+    """Removing what is being removed is no error; who only makes room changes no reason then."""
     must_run(draft.tree)
     group_id = command.group_id
-    draft.leave(group_id, "freed" if command.comes_back else "dismissed")
+    if not command.comes_back:
+        draft.leave(group_id, "dismissed")
+    elif not draft.groups[group_id].leaving:
+        draft.leave(group_id, "freed")
     _dismiss(draft, list(below(draft.groups, group_id)), command.drain_s)
+
+
+def keep_out(draft: Draft, group_id: str, model: str) -> None:
+    """Raises ConflictingCommand when it is in the tree, or a command keeps it out already."""
+    must_run(draft.tree)
+    if group_id in draft.groups:
+        raise ConflictingCommand(f"{group_id} is there, and has to be removed first")
+    before = draft.tree.absent.get(group_id)
+    if before is not None and before.cause == "dismissed":
+        raise ConflictingCommand(f"{model!r} is unloaded already, and stays so until `load`")
+    kept = Absence(model, "dismissed")
+    draft.change_tree(absent=draft.tree.absent | {group_id: kept})
 
 
 def stop_tree(draft: Draft, command: StopTree) -> None:
@@ -216,9 +232,13 @@ def must_run(tree: Tree) -> None:
 
 
 def _make_room(draft: Draft, group_id: str) -> None:
-    if group_id not in draft.groups:
+    group = draft.groups.get(group_id)
+    if group is None:
         return
-    members = draft.members(group_id)
-    if draft.groups[group_id].leaving or any(child.active for child in members):
-        raise ConflictingCommand(f"{group_id} is there already")
+    if group.leaving:
+        raise ConflictingCommand(f"{group_id} is being removed; ask again when it is gone")
+    if group.booting:
+        raise ConflictingCommand(f"{group_id} is being loaded already")
+    if any(child.active for child in draft.members(group_id)):
+        raise ConflictingCommand(f"{group_id} is served already; unload it first to load it anew")
     uproot(draft, group_id)

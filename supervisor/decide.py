@@ -7,6 +7,7 @@ stalls and draining are ours.
 from supervisor.commands import (
     add_group,
     drain_named,
+    keep_out,
     recycle_named,
     remove_group,
     restart_named,
@@ -21,6 +22,7 @@ from supervisor.happenings import (
     DrainNamed,
     Exited,
     Happening,
+    KeepOut,
     LifelineLost,
     RecycleNamed,
     RemoveGroup,
@@ -87,6 +89,7 @@ def _obey(
     | DrainNamed
     | AddGroup
     | RemoveGroup
+    | KeepOut
     | RecycleNamed,
 ) -> None:
     match command:
@@ -102,5 +105,7 @@ def _obey(
             add_group(draft, command)
         case RemoveGroup():
             remove_group(draft, command)
+        case KeepOut(group_id, model):
+            keep_out(draft, group_id, model)
         case _:
             recycle_named(draft, command)

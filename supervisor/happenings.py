@@ -104,6 +104,13 @@ class RemoveGroup(Struct, frozen=True):
     comes_back: bool = False
 
 
+class KeepOut(Struct, frozen=True):
+    """Do not load a model that is not in the tree before a command says so."""
+
+    group_id: str
+    model: str
+
+
 class RecycleNamed(Struct, frozen=True):
     """Replace an engine, or those of a group or model, by fresh processes, one after the other.
 
@@ -131,6 +138,7 @@ Happening = (
     | DrainNamed
     | AddGroup
     | RemoveGroup
+    | KeepOut
     | RecycleNamed
 )
 

@@ -234,7 +234,9 @@ class Supervisor:
             known = before.children.get(child_id)
             old = known.state if known else "stopped"
             if old != child.state:
-                self._tell(ChildStateChanged(child_id, child.incarnation, old, child.state))
+                facts = child.facts if child.state == "ready" else {}
+                changed = ChildStateChanged(child_id, child.incarnation, old, child.state, facts)
+                self._tell(changed)
 
     def _tell(self, event: Event) -> None:
         self._counter.publish(self.journal.record(event))

@@ -48,6 +48,11 @@ class RuntimeDirectory:
         """Memory-mapped metric values of all processes."""
         return self.path / "metrics"
 
+    @property
+    def responses(self) -> Path:
+        """What `/v1/responses` stores; see `gateway/responses/store.py`."""
+        return self.path / "responses"
+
     def client(self, gateway: int) -> str:
         """Bound by gateway number `gateway` (ROUTER) for users' programs."""
         return self.ipc(f"client-{gateway}")

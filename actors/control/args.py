@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from actors.registry.failures import RETRY_S
 from actors.registry.plans import ModelPlan
 from config.settings import (
     CircuitBreakerSettings,
@@ -21,6 +22,8 @@ class ControlArgs(Struct, frozen=True, kw_only=True):
     models: list[ModelPlan] = []
     max_loaded_models: int | None = None
     memory_bytes: int = 0  # what models and caches may take together
+    # Who counts failures over less than that does not want to wait longer either.
+    retry_failed_after_s: float = RETRY_S
 
     @classmethod
     def of(
@@ -31,6 +34,7 @@ class ControlArgs(Struct, frozen=True, kw_only=True):
             models=models,
             max_loaded_models=settings.lifecycle.max_loaded_models,
             memory_bytes=int(wired_limit_bytes * settings.kv_cache.budget_fraction),
+            retry_failed_after_s=min(RETRY_S, settings.supervision.period_s),
             max_waiting=settings.engine.max_waiting,
             kv_cache=settings.kv_cache,
             circuit_breaker=settings.circuit_breaker,

@@ -8,12 +8,16 @@ from typing import TypeVar
 from actors.circuit_breaker.actor import BreakerStatus
 from actors.kv_governor.actor import GovernorStatus
 from actors.kv_governor.policy import Level
+from actors.limiter.messages import LimiterStatus
+from actors.limiter.scope import Kind, Limit
 from actors.registry.messages import RegistryStatus
 from actors.router.messages import RouterStatus
 from actors.warmup_pool.actor import WarmupStatus
 from transport.messages.lifeline import Scalar
 
-Status = RegistryStatus | RouterStatus | BreakerStatus | GovernorStatus | WarmupStatus
+Status = (
+    RegistryStatus | RouterStatus | BreakerStatus | GovernorStatus | WarmupStatus | LimiterStatus
+)
 S = TypeVar("S", bound=Status)
 STATUSES: tuple[type[Status], ...] = (
     RegistryStatus,
@@ -21,6 +25,7 @@ STATUSES: tuple[type[Status], ...] = (
     BreakerStatus,
     GovernorStatus,
     WarmupStatus,
+    LimiterStatus,
 )
 
 
@@ -33,14 +38,17 @@ class Board:
         self._shown_at = dict.fromkeys(STATUSES, time.monotonic())
         self._answers: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
+        self._limited: Counter[tuple[Kind, Limit]] = Counter()
 
     def show(self, status: Status) -> None:
         """Replace an actor's last status."""
         with self._lock:
             self._shown_at[type(status)] = time.monotonic()
             self._statuses[type(status)] = status
-            if isinstance(status, RouterStatus):
+            if isinstance(status, RouterStatus | LimiterStatus):
                 self._answers.update(status.answers)
+            if isinstance(status, LimiterStatus):
+                self._limited.update(status.refused)
 
     def drop(self, reason: str) -> None:
         """Count a message that reached nobody."""
@@ -59,6 +67,13 @@ class Board:
             counts = dict(self._answers), dict(self._dropped)
             self._answers.clear()
             self._dropped.clear()
+        return counts
+
+    def take_limited(self) -> dict[tuple[Kind, Limit], int]:
+        """Requests that limits did not let through since the last call."""
+        with self._lock:
+            counts = dict(self._limited)
+            self._limited.clear()
         return counts
 
     def age_s(self) -> float:
@@ -92,6 +107,8 @@ def _facts(status: Status) -> dict[str, Scalar]:
             return _memory(status)
         case WarmupStatus(warm, cold):
             return {"warmup.warm": warm, "warmup.cold": cold}
+        case LimiterStatus(scopes, streams):
+            return {"limiter.scopes": scopes, "limiter.streams": streams}
 
 
 def _models(status: RegistryStatus) -> dict[str, Scalar]:
@@ -110,6 +127,7 @@ def _memory(status: GovernorStatus) -> dict[str, Scalar]:
     return {
         "kv.budget_bytes": status.node_kv_bytes,
         "kv.held_bytes": status.held_bytes,
+        "kv.coming_bytes": status.coming_bytes,
         "kv.live_bytes": sum(engine.live_bytes for engine in engines),
         "kv.stored_bytes": sum(engine.stored_bytes for engine in engines),
         "kv.pinned_bytes": sum(engine.pinned_bytes for engine in engines),

@@ -5,7 +5,9 @@ the answers of one turn to one gateway go out as one message.
 """
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -16,8 +18,9 @@ from msgspec import Struct
 from actors.base import Address
 from actors.circuit_breaker.actor import ToCircuitBreaker
 from actors.kv_governor.actor import ToGovernor
+from actors.limiter.messages import ToLimiter
 from actors.registry.messages import SnapshotWanted, ToRegistry, Used
-from actors.router.messages import Releases, Routes, ToRouter
+from actors.router.messages import Releases, Routes, ToRouter, refusals
 from actors.warmup_pool.actor import ToWarmupPool
 from config.errors import ActorDied, ProtocolError, QueueFull, ServingError
 from transport.codec import Codec
@@ -42,6 +45,8 @@ from transport.messages.topology import PrefixBlocks, Topology
 from transport.outbox import Outbox
 from transport.sockets import arrived, publisher, router
 
+RETRY_S = 0.1
+USED_EVERY_S = 0.1
 M = TypeVar("M")
 log = logging.getLogger(__name__)
 _to_control: Codec[ToControl] = Codec(ToControl)
@@ -77,6 +82,7 @@ class Actors(Struct, frozen=True):
     circuit_breaker: Address[ToCircuitBreaker]
     governor: Address[ToGovernor]
     warmup_pool: Address[ToWarmupPool]
+    limiter: Address[ToLimiter]
 
 
 class Outlets(Struct, frozen=True):
@@ -106,6 +112,8 @@ class ControlIO:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._control = router(self._context, endpoints[0])
         self._topology = publisher(self._context, endpoints[1])
+        self._used: set[str] = set()  # models, of which the registry was not told yet
+        self._told_use_at = -math.inf
         self._thread = threading.Thread(target=self._run, name="control-io", daemon=True)
 
     def start(self) -> None:
@@ -134,7 +142,8 @@ class ControlIO:
         poller.register(self._control, zmq.POLLIN)
         poller.register(self._outbox.fileno(), zmq.POLLIN)
         while True:
-            if self._control in dict(poller.poll()):
+            wait_ms = self._tell_use(time.monotonic())
+            if self._control in dict(poller.poll(wait_ms)):
                 self._read()
             items = self._outbox.take()
             self._send([item for item in items if not isinstance(item, Close)])
@@ -160,6 +169,8 @@ class ControlIO:
             case ReleaseBatch(releases):
                 post(to.router, Releases(peer, releases))
                 post(to.circuit_breaker, Releases(peer, releases))
+                if limited := [release for release in releases if release.ticket]:
+                    post(to.limiter, Releases(peer, limited))
             case LoadReport():
                 post(to.router, message)
                 post(to.circuit_breaker, message)
@@ -178,15 +189,27 @@ class ControlIO:
                 post(to.registry, message)
 
     def _route(self, peer: bytes, routes: list[Route]) -> None:
-        post(self._actors.registry, Used({route.model for route in routes}))
+        self._used.update(route.model for route in routes)
+        to = self._actors
         try:
-            self._actors.router.tell(Routes(peer, routes))
+            if any(route.charge is not None for route in routes):
+                to.limiter.tell(Routes(peer, routes))
+            else:
+                to.router.tell(Routes(peer, routes))
         except ServingError as error:
-            refusals: list[Lease | Refusal] = [
-                Refusal(route.route_id, error.code, error.message, error.retryable, 0.1)
-                for route in routes
-            ]
-            self._send([ToPeer(peer, LeaseBatch(refusals))])
+            self._send([ToPeer(peer, refusals(routes, error, RETRY_S))])
+
+    def _tell_use(self, now: float) -> int | None:
+        """Tell the registry who is in use, which it need not know to the millisecond; when there
+        is more to tell, in milliseconds."""
+        if not self._used:
+            return None
+        wait_s = self._told_use_at + USED_EVERY_S - now
+        if wait_s > 0:
+            return math.ceil(wait_s * 1000)
+        used, self._used, self._told_use_at = self._used, set(), now
+        post(self._actors.registry, Used(used))
+        return None
 
     def _send(self, items: list[ToPeer | Publish]) -> None:
         answers: dict[bytes, list[Lease | Refusal]] = {}

@@ -12,6 +12,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from actors.circuit_breaker.actor import BreakerStatus
 from actors.control.board import Board
 from actors.kv_governor.actor import EngineMemory, GovernorStatus
+from actors.limiter.messages import LimiterStatus
 from actors.registry.messages import RegistryStatus
 from actors.router.messages import RouterStatus
 from actors.warmup_pool.actor import WarmupStatus
@@ -32,6 +33,12 @@ _ROUTES = Counter(
 _DROPPED = Counter(
     "mlx_serving_control_dropped_messages", "Messages that reached nobody.", ["reason"]
 )
+_LIMITED = Counter(
+    "mlx_serving_limited_requests",
+    'Requests refused by the limits of a "key" or "tenant": "requests", "tokens" or "streams".',
+    ["of", "limit"],
+)
+_LIMITED_STREAMS = _gauge("limited_streams", "Answers being written for whom there are limits.")
 _CHILD_RESTARTS = _gauge("child_restarts", "Restarts of a child process.", "child", "kind")
 _CHILD_STATE = _gauge(
     "child_state", "1 for the state that a child process is in.", "child", "kind", "state"
@@ -69,6 +76,9 @@ _KV_LEVEL = _gauge(
 )
 _KV_BITS = _gauge("kv_bits", "Of new caches; 0: as each engine's own policy says.")
 _KV_HELD = _gauge("kv_held_bytes", "What sequences of this node take or were promised.")
+_KV_COMING = _gauge(
+    "kv_coming_bytes", "Weights of engines that are not up yet, kept from the caches."
+)
 _WARM = _gauge("warm_engines", "Engines whose next request finds them warm.")
 
 
@@ -110,6 +120,8 @@ class ControlMetrics:
             _ROUTES.labels(answer).inc(count)
         for reason, count in dropped.items():
             _DROPPED.labels(reason).inc(count)
+        for (kind, limit), count in self._board.take_limited().items():
+            _LIMITED.labels(kind, limit).inc(count)
         for name, count in actor_restarts.items():
             _ACTOR_RESTARTS.labels(name).set(count)
         self._update_engines()
@@ -126,6 +138,8 @@ class ControlMetrics:
             self._memory.set(governor)
         if pool := self._board.last(WarmupStatus):
             _WARM.set(pool.warm)
+        if limiter := self._board.last(LimiterStatus):
+            _LIMITED_STREAMS.set(limiter.streams)
 
     def _update_models(self) -> None:
         if registry := self._board.last(RegistryStatus):
@@ -157,6 +171,7 @@ class MemoryMetrics:
             gauge.set({name: value(engine) for name, engine in status.engines.items()})
         _KV_NODE_BUDGET.set(status.node_kv_bytes)
         _KV_HELD.set(status.held_bytes)
+        _KV_COMING.set(status.coming_bytes)
         _KV_LEVEL.set(status.level)
         _KV_BITS.set(status.bits or 0)
 

@@ -18,15 +18,18 @@ from actors.control.io import Outlets as IOOutlets
 from actors.host import Host
 from actors.kv_governor.actor import KVGovernorActor
 from actors.kv_governor.actor import Outlets as GovernorOutlets
+from actors.limiter.actor import LimiterActor
+from actors.limiter.actor import Outlets as LimiterOutlets
 from actors.registry.actor import Outlets as RegistryOutlets
 from actors.registry.actor import RegistryActor
-from actors.registry.messages import Event, GatewayDown, ToRegistry
+from actors.registry.messages import Event, GatewayDown, Reservation, ToRegistry
 from actors.registry.residence import Residence
 from actors.registry.store import InProcessRegistry
 from actors.registry.weights import estimated_bytes
 from actors.router.actor import Outlets as RouterOutlets
 from actors.router.actor import RouterActor
 from actors.router.blocks import PrefixBlockIndex
+from actors.router.messages import ToRouter, Unused
 from actors.router.policy import Limits
 from actors.warmup_pool.actor import Outlets as WarmupOutlets
 from actors.warmup_pool.actor import WarmupPoolActor
@@ -69,6 +72,7 @@ class Control:
             self.actors.circuit_breaker,
             self.actors.governor,
             self.actors.warmup_pool,
+            self.actors.limiter,
         ]
         runtime, incarnation = lifeline.runtime, lifeline.incarnation
         self.control_endpoint = runtime.of_incarnation("control", incarnation)
@@ -133,25 +137,37 @@ class Control:
         show = self._board.show
         life, blocks = self._lifeline, PrefixBlockIndex()
         outlets = RegistryOutlets(
-            self._emit, self._emit, self._send, show, life.load_model, life.unload_model
+            emit=self._emit,
+            snapshot=self._emit,
+            answer=self._send,
+            show=show,
+            reserve=self._reserve,
+            load=life.load_model,
+            unload=life.unload_model,
         )
+        retry_s = args.retry_failed_after_s
         started: Address[ToRegistry] = self.host.start(
             "registry",
-            lambda: RegistryActor(registry, life.incarnation, _residence(args), outlets),
+            lambda: RegistryActor(registry, life.incarnation, _residence(args), outlets, retry_s),
         )
         introduce = partial(post, started)
         limits = Limits(args.max_waiting, args.circuit_breaker.half_open_probes)
-        route = RouterOutlets(self._send, introduce, show)
+        route = RouterOutlets(self._send, introduce, show, self._unused)
         breaker = BreakerOutlets(self._changed, life.suspect, introduce, show)
-        govern = GovernorOutlets(self._send_named, introduce, show)
+        govern = GovernorOutlets(self._send_named, introduce, partial(post, started), show)
         warm = WarmupOutlets(self._send_named, introduce, show)
         settings = args.circuit_breaker
+        router: Address[ToRouter] = self.host.start(
+            "router", lambda: RouterActor(limits, blocks, route)
+        )
+        limit = LimiterOutlets(self._send, router.tell, show)
         return Actors(
             started,
-            self.host.start("router", lambda: RouterActor(limits, blocks, route)),
+            router,
             self.host.start("circuit_breaker", lambda: CircuitBreakerActor(settings, breaker)),
             self.host.start("kv_governor", lambda: KVGovernorActor(args.kv_cache, govern)),
             self.host.start("warmup_pool", lambda: WarmupPoolActor(args.warmup, warm)),
+            self.host.start("limiter", lambda: LimiterActor(limit)),
         )
 
     def _announced(self, message: News) -> None:
@@ -162,6 +178,13 @@ class Control:
             post(listener, event)
         if not isinstance(event, GatewayDown):
             self._outbox.put(Publish(event))
+
+    def _reserve(self, reservation: Reservation) -> None:
+        if self._listeners:
+            post(self.actors.governor, reservation)
+
+    def _unused(self, unused: Unused) -> None:
+        post(self.actors.limiter, unused)
 
     def _changed(self, changed: BreakerChanged) -> None:
         post(self.actors.registry, changed)

@@ -4,84 +4,51 @@ All mlx calls are made in this actor's thread. When a step fails, the state of t
 unknown, so the process ends and its successor starts clean; the gateways carry the streams over.
 """
 
-import enum
+import contextlib
 import gc
 import logging
-import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import mlx.core as mx
 import msgspec
 
 from actors.base import Actor
-from actors.engine.args import STORE_CLOSE_S, EngineArgs
+from actors.engine.args import STORE_CLOSE_S
 from actors.engine.generator import StepGenerator
 from actors.engine.grammar.grammars import Grammars
-from actors.engine.io import EngineIO, GatewayLost, NewControl, Received, Report, Send, ToIO
+from actors.engine.inlet import Received, Unwanted
+from actors.engine.io import NewControl, Report, Send
 from actors.engine.memory import EngineMemory, device_limit_bytes, room_for
 from actors.engine.metrics import EngineMetrics
 from actors.engine.model import LoadedModel, load
+from actors.engine.place import EXPIRE_S, REPORT_S, TICK_S, Own, Place, is_resource_error
 from actors.engine.reading_plan import Pace
 from actors.engine.reports import Reports
 from actors.engine.request import Outputs, failed
-from actors.engine.source import locate
 from actors.engine.store.disk import DiskTier
 from actors.engine.store.spill import model_identity
 from actors.engine.store.store import PrefixStore, stored_bits
+from actors.engine.warm_up import WarmUp
 from actors.engine.work import Work
-from config.errors import Draining, EngineUnavailable
+from config.errors import ActorDied, Draining, EngineUnavailable, InvalidRequest
 from config.settings import Bits, KVCacheSettings
-from transport.lifeline import Lifeline
 from transport.messages.control import (
     Budget,
-    EngineHello,
     LoadReport,
     NoLongerAdmits,
     ToControl,
     Warm,
     Warmed,
 )
-from transport.messages.data import Cancel, Item, Pin, StepOutput
-from transport.outbox import Outbox
+from transport.messages.data import Cancel, Embed, Item, Pin, StepOutput
 from transport.prefix import BLOCK_TOKENS
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.1
-REPORT_S = 1.0
-EXPIRE_S = 0.5
 FIRST_SHARE = 4
 CHUNK_TOKENS = 2048
 CPU_CHUNK_TOKENS = 512  # larger ones leave its caches: 1,500 tokens took 1.4 times as long at 2048
-
-
-class Own(enum.Enum):
-    """What the actor and its process tell it."""
-
-    STEP = enum.auto()
-    COMPILED = enum.auto()
-    TICK = enum.auto()
-    DRAIN = enum.auto()
-    STOP = enum.auto()
-
-
-@dataclass(slots=True)
-class Place:
-    """What the process gives its actor."""
-
-    lifeline: Lifeline
-    args: EngineArgs
-    outbox: Outbox[ToIO]
-    stopped: threading.Event = field(default_factory=threading.Event)
-    failures: list[BaseException] = field(default_factory=list)
-    io: EngineIO | None = None
-
-    def fail(self, error: BaseException) -> None:
-        """End the process with failure; any thread."""
-        self.failures.append(error)
-        self.stopped.set()
 
 
 class EngineActor(Actor):
@@ -96,9 +63,7 @@ class EngineActor(Actor):
         self._draining = False
         self._drained = False
         self._recycling = False
-        self._warm: Warm | None = None
-        self._warm_widths: list[int] = []
-        self._warm_from = 0.0
+        self._warm_up: WarmUp | None = None
         self._idle_from = 0.0
         self._reported_at = 0.0
         self._expired_at = 0.0
@@ -111,11 +76,11 @@ class EngineActor(Actor):
             ModelLoadFailed: ends the process with this reason.
         """
         args = self._place.args
-        folder = locate(args.source, self._lifeline.loading)
+        folder = Path(args.source)
         loaded = load(folder, args.model, args.max_context_tokens, self._lifeline.loading)
         self._build(loaded)
         self._idle_from = time.monotonic()
-        self._open()
+        self._place.open(self._card, self.address)
         self.after(TICK_S, Own.TICK)
 
     def _build(self, loaded: LoadedModel) -> None:
@@ -143,7 +108,7 @@ class EngineActor(Actor):
             args.max_waiting,
             self._grammars,
             bits=cache.bits,
-            on_compiled=lambda: self.address.tell(Own.COMPILED),
+            on_compiled=self._say_compiled,
         )
         # Others on this node may be starting too; the governor's first word comes in a moment.
         first_bytes = room.budget_bytes // FIRST_SHARE
@@ -160,22 +125,10 @@ class EngineActor(Actor):
             device_limit_bytes=limit_bytes,
         )
 
-    def _open(self) -> None:
-        life, args = self._lifeline, self._place.args
-        endpoint = life.runtime.of_incarnation(f"e{args.number}-{args.replica}", life.incarnation)
-        hello = EngineHello(life.child_id, life.incarnation, endpoint, self._card)
-        self._place.io = EngineIO(hello, self.address, self._place.outbox, self._place.fail)
-        self._place.io.start()
-        life.ready(
-            {
-                "model": self._card.name,
-                "endpoint": endpoint,
-                "context_tokens": self._card.context_tokens,
-                "architecture": self._card.architecture,
-                "batching": self._card.batching,
-                "weights_bytes": self._card.weights_bytes,
-            }
-        )
+    def _say_compiled(self) -> None:
+        """In a thread that compiles, or in this one."""
+        with contextlib.suppress(ActorDied):  # nobody waits for it any more
+            self.address.insist(Own.COMPILED)
 
     def receive(self, message: object) -> None:
         """What the I/O thread, control and the actor's own timers send."""
@@ -190,14 +143,13 @@ class EngineActor(Actor):
             case Budget():
                 self._memory.apply(message)
             case Warm():
-                self._warm, self._warm_widths = message, sorted(message.widths, reverse=True)
-                self._warm_from = time.monotonic()
+                self._warm_up = WarmUp(message, self._grammars, time.monotonic())
             case Own.COMPILED:
                 self._requests.compiled()
             case NewControl():
                 self._reports.say_all()
-            case GatewayLost(gateway):
-                self._requests.lose_gateway(gateway)
+            case Unwanted():
+                self._let_go(message, out)
             case Own.DRAIN:
                 self._drain()
             case Own.STOP:
@@ -213,7 +165,7 @@ class EngineActor(Actor):
         try:
             self._requests.step(began, out)
         except RuntimeError as error:
-            if not _is_resource_error(error):
+            if not is_resource_error(error):
                 raise
             self._give_up(error, out)
             return
@@ -247,29 +199,37 @@ class EngineActor(Actor):
                 out.end(gateway, failed(item.request_id, stale))
             elif self._draining:
                 out.end(gateway, failed(item.request_id, Draining("this engine is draining")))
+            elif isinstance(item, Embed):
+                no_vectors = InvalidRequest("this model makes no embeddings", param="model")
+                out.end(gateway, failed(item.request_id, no_vectors))
             else:
                 self._requests.accept(item, gateway, now, out)
+
+    def _let_go(self, unwanted: Unwanted, out: Outputs) -> None:
+        now = time.monotonic()
+        requests, gateways = unwanted.take()
+        for gateway in gateways:
+            self._requests.lose_gateway(gateway)
+        for gateway, request_id in requests:
+            self._requests.cancel(gateway, request_id, now, out)
 
     def _tick(self, out: Outputs) -> None:
         now = time.monotonic()
         if now - self._expired_at >= EXPIRE_S:
             self._expired_at = now
             self._requests.expire(now, out)
-        self._start_warming(now)
+        self._go_on_warming(now)
         self._report(now, out)
         self.after(TICK_S, Own.TICK)
 
-    def _start_warming(self, now: float) -> None:
+    def _go_on_warming(self, now: float) -> None:
         """Asked to warm up: do it as soon as there is nothing else to do."""
-        if self._requests.busy or self._warm is None:
+        warm_up = self._warm_up
+        if self._requests.busy or warm_up is None or warm_up.go_on(self._requests):
             return
-        if self._warm_widths:
-            width = self._warm_widths.pop()
-            self._requests.warm(width, self._warm.prompt_tokens, self._warm.max_tokens)
-        else:
-            life, took_s = self._lifeline, now - self._warm_from
-            self._tell_control(Warmed(life.child_id, life.incarnation, took_s))
-            self._warm = None
+        life, took_s = self._lifeline, now - warm_up.asked_at
+        self._tell_control(Warmed(life.child_id, life.incarnation, took_s))
+        self._warm_up = None
 
     def _report(self, now: float, out: Outputs) -> None:
         report = self._reports.load(now - self._idle_from)
@@ -290,7 +250,7 @@ class EngineActor(Actor):
         self._place.outbox.put(Report(message))
 
     def _drain(self) -> None:
-        self._draining, self._warm = True, None
+        self._draining, self._warm_up = True, None
         self._requests.pins.stop()
         life = self._lifeline
         self._tell_control(NoLongerAdmits(life.child_id, life.incarnation))
@@ -344,8 +304,3 @@ def _make_store(loaded: LoadedModel, settings: KVCacheSettings) -> PrefixStore:
     if bits == "auto" and mx.default_device().type == mx.DeviceType.cpu:
         bits = 16  # a CPU takes ten times as long to fetch quantised blocks
     return PrefixStore(loaded.model, bits=stored_bits(str(bits)), disk=tier)
-
-
-def _is_resource_error(error: RuntimeError) -> bool:
-    """Source: mlx, allocator.cpp of the Metal back end, and ml-explore/mlx-lm#1672."""
-    return "metal::malloc" in str(error) and "esource limit" in str(error)

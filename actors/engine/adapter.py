@@ -2,7 +2,7 @@
 
 Written against mlx-lm 0.32.2, where much of what is used here is undocumented; the tests run every
 part, so a release that changes one is found there. (Attention over our own caches is in
-`actors.engine.kv.groups`.)
+`actors.engine.kv.groups`, sliding windows are in `actors.engine.windows`.)
 
 Everything here runs on the one thread that owns the model: mlx streams are thread-local.
 """
@@ -14,6 +14,7 @@ import mlx.core as mx
 from mlx_lm.models.cache import KVCache, QuantizedKVCache, make_prompt_cache
 
 from actors.engine.kv.precision import FULL, HeadShape, Precision, group_size_for, unpack
+from actors.engine.windows import cut, narrow
 
 
 class _Lone:
@@ -80,6 +81,7 @@ def read_alone(model: Any, tokens: list[int], caches: list[Any]) -> mx.array:  #
     """Read more of one sequence into its caches; the logits (1, vocabulary) after the last token,
     which are not computed unless somebody asks."""
     logits: mx.array = model(mx.array([tokens]), cache=caches)[:, -1, :]
+    cut(caches)
     evaluate(caches)
     return logits
 
@@ -106,6 +108,7 @@ def read_together(
         for cache in batch:
             cache.finalize()
         evaluate(batch)
+    narrow(batch)
     return batch
 
 
@@ -126,24 +129,6 @@ def repeated(batch: list[Any], rows: Sequence[int]) -> None:
         cache.filter(chosen)
 
 
-def logits_alone(model: Any, prompt: list[int], forced: list[int]) -> list[mx.array]:  # noqa: ANN401
-    """The logits after a prompt and after each forced token, one sequence by itself."""
-    cache = make_prompt_cache(model)
-    found = [model(mx.array([prompt]), cache=cache)[0, -1]]
-    found += [model(mx.array([[token]]), cache=cache)[0, -1] for token in forced]
-    return found
-
-
-def cache_bytes_per_token(model: Any) -> int:  # noqa: ANN401
-    """What a token of context costs in the caches that grow with it."""
-    return sum(_growing(part) for part in _short_caches(model))
-
-
-def cache_bytes_per_row(model: Any) -> int:  # noqa: ANN401
-    """What a sequence costs in the caches that do not grow with it (state-space layers)."""
-    return sum(_fixed(part) for part in _short_caches(model))
-
-
 def head_shapes(model: Any) -> list[HeadShape]:  # noqa: ANN401
     """By layer, for a model whose caches are cuttable."""
     return [
@@ -161,20 +146,3 @@ def _short_caches(model: Any) -> list[Any]:  # noqa: ANN401
     caches = new_caches(model)
     mx.eval(model(mx.array([[1, 1]]), cache=caches))
     return caches
-
-
-def _growing(cache: Any) -> int:  # noqa: ANN401
-    parts = getattr(cache, "caches", None)
-    if parts is not None:
-        return sum(_growing(part) for part in parts)
-    keys, values = getattr(cache, "keys", None), getattr(cache, "values", None)
-    if keys is None or values is None:
-        return 0
-    return int((keys.nbytes + values.nbytes) // keys.shape[2])
-
-
-def _fixed(cache: Any) -> int:  # noqa: ANN401
-    parts = getattr(cache, "caches", None)
-    if parts is not None:
-        return sum(_fixed(part) for part in parts)
-    return 0 if _growing(cache) else int(cache.nbytes)

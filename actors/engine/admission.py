@@ -25,14 +25,27 @@ class Need(Struct, frozen=True):
 
 
 class Room(Struct, frozen=True):
-    """What an engine may use; `bytes_per_token` is one row's cache, by bits."""
+    """What an engine may use; `bytes_per_token` is one row's cache, by bits.
+
+    Layers with a sliding window do not grow beyond it: they are in `windows`, with what a token
+    takes in those of each length in tokens, and not in `bytes_per_token`.
+    """
 
     budget_bytes: int
     bytes_per_token: Mapping[int, int]
     max_rows: int | None = None
     open: bool = True  # False: the node is above its hard watermark
     grouped: bool = True  # False: all rows are padded to the longest
-    bytes_per_row: int = 0  # of caches that do not grow
+    bytes_per_row: int = 0  # of caches that do not grow at all
+    windows: Mapping[int, int] = {}
+
+    def row_bytes(self, tokens: int, bits: int) -> int:
+        """What a row takes that is padded to this length."""
+        # Groups have whole steps; what mlx-lm batches takes one from wherever it ends.
+        grouped = -(-tokens // CACHE_STEP_TOKENS) * CACHE_STEP_TOKENS
+        width = grouped if self.grouped else tokens + CACHE_STEP_TOKENS - 1
+        windows = sum(min(width, window) * each for window, each in self.windows.items())
+        return width * self.bytes_per_token[bits] + windows + self.bytes_per_row
 
 
 def bucket(tokens: int) -> int:
@@ -64,10 +77,8 @@ class Reserved:
     def price(self, need: Need) -> int:
         """What one more row costs: its own place, and wider ones for its group."""
         (bits, _), rows, longest = self._with(need)
-        before = rows * _stepped(longest)
-        after = (rows + 1) * _stepped(max(longest, need.tokens))
-        growing = (after - before) * self._room.bytes_per_token[bits]
-        return growing + self._room.bytes_per_row
+        before = rows * self._room.row_bytes(longest, bits)
+        return (rows + 1) * self._room.row_bytes(max(longest, need.tokens), bits) - before
 
     def _with(self, need: Need) -> tuple[tuple[int, int], int, int]:
         key = (need.bits, bucket(need.tokens) if self._room.grouped else 0)
@@ -102,7 +113,3 @@ def admit(waiting: Iterable[Need], running: Iterable[Need], room: Room) -> list[
 def ever_fits(need: Need, room: Room) -> bool:
     """Whether a request would be admitted to an empty batch."""
     return reserved_bytes([need], room) <= room.budget_bytes
-
-
-def _stepped(tokens: int) -> int:
-    return -(-tokens // CACHE_STEP_TOKENS) * CACHE_STEP_TOKENS

@@ -11,10 +11,11 @@ import zmq
 from msgspec import Struct
 
 from actors.base import Address
+from actors.engine.inlet import Inlet
 from config.errors import ProtocolError, ServingError
 from transport.codec import Codec
 from transport.messages.control import Budget, EngineHello, FromControl, ToControl, Warm
-from transport.messages.data import Batch, Failed, FromEngine, Generate, StepOutput, ToEngine
+from transport.messages.data import Batch, Cancel, Failed, FromEngine, Pin, StepOutput, ToEngine
 from transport.outbox import Outbox
 from transport.sockets import arrived, dealer, peer_name, router
 
@@ -23,19 +24,6 @@ _to_engine: Codec[ToEngine] = Codec(ToEngine)
 _from_engine: Codec[FromEngine] = Codec(FromEngine)
 _to_control: Codec[ToControl] = Codec(ToControl)
 _from_control: Codec[FromControl] = Codec(FromControl)
-
-
-class Received(Struct, frozen=True):
-    """To the actor: a gateway's batch arrived."""
-
-    gateway: bytes
-    batch: Batch
-
-
-class GatewayLost(Struct, frozen=True):
-    """To the actor: nobody reads what this gateway asked for."""
-
-    gateway: bytes
 
 
 class NewControl(Struct, frozen=True):
@@ -81,7 +69,7 @@ class EngineIO:
         """Bind the data socket; `fail` is called in the thread when it ends by an error."""
         self._fail = fail
         self._hello = hello
-        self._actor = actor
+        self._inlet = Inlet(actor)
         self._outbox = outbox
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._data = router(self._context, hello.endpoint)
@@ -142,7 +130,7 @@ class EngineIO:
             # Gone (EHOSTUNREACH), or stuck with thousands of messages unread (EAGAIN), which its
             # supervisor ends as a stall.
             log.warning("gateway %s cannot be reached: %s", gateway.decode(errors="replace"), error)
-            self._tell_actor(GatewayLost(gateway))
+            self._inlet.lose(gateway)
 
     def _use_control(self, endpoint: str) -> None:
         if self._control is not None:
@@ -152,7 +140,7 @@ class EngineIO:
         self._control = dealer(self._context, endpoint, identity, keep=True)
         self._poller.register(self._control, zmq.POLLIN)
         self._tell_control(self._hello)
-        self._tell_actor(NewControl())
+        self._inlet.insist(NewControl())
 
     def _tell_control(self, message: ToControl) -> None:
         if self._control is None:
@@ -169,16 +157,15 @@ class EngineIO:
         except (ValueError, ProtocolError) as error:
             log.warning("dropped a bad frame on the data socket: %s", error)
             return
-        try:
-            self._actor.tell(Received(gateway, batch))
-        except ServingError as error:
-            self._send(gateway, self._refusal(batch, error))
+        refused = self._inlet.receive(gateway, batch)
+        if refused is not None:
+            self._send(gateway, self._refusal(batch, refused))
 
     def _refusal(self, batch: Batch, error: ServingError) -> StepOutput:
         ended = [
             Failed(item.request_id, error.code, error.message, error.retryable, 1.0)
             for item in batch.items
-            if isinstance(item, Generate)
+            if not isinstance(item, Cancel | Pin)
         ]
         return StepOutput(self._hello.engine_id, self._hello.incarnation, [], list(ended))
 
@@ -189,10 +176,4 @@ class EngineIO:
             log.warning("dropped a bad frame from control: %s", error)
             return
         if isinstance(message, Budget | Warm):
-            self._tell_actor(message)
-
-    def _tell_actor(self, message: object) -> None:
-        try:
-            self._actor.tell(message)
-        except ServingError as error:
-            log.warning("the engine does not take %s: %s", type(message).__name__, error)
+            self._inlet.insist(message)

@@ -15,19 +15,18 @@ PINNED_FRACTION = 0.5  # of an engine's share, at most: live sequences need the 
 
 def room_for(loaded: LoadedModel, budget_bytes: int, max_concurrent: int | None) -> Room:
     """What may be used until the governor says otherwise."""
-    card = loaded.card
-    each = {16: card.kv_bytes_per_token}
-    if loaded.group_size:
-        element_bytes = loaded.shapes[0].dtype.size
-        for bits in (8, 4):
-            share = cost(Precision(bits, loaded.group_size), element_bytes)
-            each[bits] = int(card.kv_bytes_per_token * share)
+    full_bytes = loaded.cost.per_token
+    each = {16: full_bytes}
+    for bits in loaded.quantised_bits:
+        share = cost(Precision(bits, loaded.group_size), loaded.shapes[0].dtype.size)
+        each[bits] = int(full_bytes * share)
     return Room(
         budget_bytes=max(0, budget_bytes),
         bytes_per_token=each,
         max_rows=1 if loaded.batching == "serial" else max_concurrent,
         grouped=loaded.grouped,
-        bytes_per_row=loaded.row_bytes,
+        bytes_per_row=loaded.cost.per_row,
+        windows=loaded.cost.windows,
     )
 
 

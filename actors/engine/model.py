@@ -13,13 +13,8 @@ from mlx_lm.utils import load_model
 from msgspec import Struct
 from tokenizers import Tokenizer
 
-from actors.engine.adapter import (
-    cache_bytes_per_row,
-    cache_bytes_per_token,
-    head_shapes,
-    is_cuttable,
-    quantisation_group,
-)
+from actors.engine.adapter import head_shapes, is_cuttable, quantisation_group
+from actors.engine.cache_cost import CacheCost, measured
 from actors.engine.kv.precision import HeadShape, Precision
 from actors.engine.parity import Batching, Sample, check_batching, check_groups
 from config.errors import ModelLoadFailed
@@ -35,20 +30,20 @@ log = logging.getLogger(__name__)
 
 
 class LoadedModel(Struct, frozen=True):
-    """A model in memory, its card, and what its caches allow; `row_bytes` of each sequence do not
-    grow with it.
+    """A model in memory, its card, and what its caches cost and allow.
 
     `shapes` is by layer, and empty where caches cannot be cut. `grouped`: attention by groups of
-    rows works. `group_size` of quantised caches; 0: they must stay as they are.
+    rows works. Caches may be quantised to `quantised_bits`, in groups of `group_size`.
     """
 
     model: Any
     card: ModelCard
     batching: Batching
+    cost: CacheCost
     shapes: list[HeadShape] = []
     grouped: bool = False
     group_size: int = 0
-    row_bytes: int = 0
+    quantised_bits: list[int] = []
 
 
 def load(folder: Path, name: str, max_context: int | None, report: Report) -> LoadedModel:
@@ -69,8 +64,9 @@ def load(folder: Path, name: str, max_context: int | None, report: Report) -> Lo
     shapes = head_shapes(model) if is_cuttable(model) else []
     grouped = batching != "serial" and check_groups(sample)
     group_size = quantisation_group(shapes) if grouped else 0
-    if group_size and not check_groups(sample, Precision(8, group_size)):
-        group_size = 0
+    possible = (8, 4) if group_size else ()
+    bits = [bits for bits in possible if check_groups(sample, Precision(bits, group_size))]
+    cost = measured(model)
     card = ModelCard(
         name=name,
         folder=str(folder),
@@ -80,11 +76,10 @@ def load(folder: Path, name: str, max_context: int | None, report: Report) -> Lo
         architecture=str(config.get("model_type", "unknown")),
         batching="serial" if batching == "serial" else "batch",
         weights_bytes=sum(p.nbytes for _, p in tree_flatten(model.parameters())),
-        kv_bytes_per_token=cache_bytes_per_token(model),
+        kv_bytes_per_token=cost.first_tokens,
         created_time=int(time.time()),
     )
-    row_bytes = 0 if shapes else cache_bytes_per_row(model)
-    return LoadedModel(model, card, batching, shapes, grouped, group_size, row_bytes)
+    return LoadedModel(model, card, batching, cost, shapes, grouped, group_size, bits)
 
 
 def _read(folder: Path) -> tuple[Any, dict[str, Any]]:

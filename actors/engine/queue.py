@@ -6,6 +6,8 @@ from typing import Protocol, TypeVar
 
 WINDOW_S = 10.0
 MIN_ENDS = 5  # fewer in the window say nothing about the pace
+PRIORITY_S = 1.0
+MAX_PRIORITY_S = 30.0
 
 
 class Queued(Protocol):
@@ -20,6 +22,10 @@ class Queued(Protocol):
     @property
     def prompt_tokens(self) -> int:
         """How much there is to read."""
+
+    @property
+    def priority(self) -> int:
+        """Lower goes earlier."""
 
 
 R = TypeVar("R", bound=Queued)
@@ -44,12 +50,19 @@ class Ends:
         return ahead * (now - self._times[0]) / len(self._times)
 
 
+def place_at(arrived_at: float, priority: int) -> float:
+    """When a request counts as having come: each step of priority is worth a second, and all of
+    them together so little that nobody waits for ever."""
+    return arrived_at + max(-MAX_PRIORITY_S, min(priority * PRIORITY_S, MAX_PRIORITY_S))
+
+
 def foremost(queue: list[R], count: int, reading_s_per_token: float) -> list[R]:
     """The first of the queue. Short prompts go before long ones, up to a point: see
-    `actors.engine.reading_plan.PATIENCE`, which `reading_s_per_token` has in it."""
+    `actors.engine.reading_plan.PATIENCE`, which `reading_s_per_token` has in it. So do those of
+    a lower priority: see `place_at`."""
 
     def key(request: R) -> tuple[bool, float]:
         weight = request.prompt_tokens * reading_s_per_token
-        return not request.resumed, request.arrived_at + weight
+        return not request.resumed, place_at(request.arrived_at, request.priority) + weight
 
     return heapq.nsmallest(count, queue, key)

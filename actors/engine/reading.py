@@ -12,11 +12,13 @@ from actors.engine.kv.precision import Precision
 from actors.engine.reading_cost import pairs
 from actors.engine.reading_plan import Pace, Unread, order, plan
 from actors.engine.rows import Row
+from actors.engine.store.arrivals import Fetch
 from actors.engine.store.store import PrefixStore
 from transport.prefix import BLOCK_TOKENS, block_hashes
 
 LOGITS_TOKENS = 64  # the model's head runs over all tokens of a pass: dearer than a step for more
 LOOK_AHEAD = 32  # prompts whose stored prefixes are fetched before their turn comes
+DISK_WAIT_S = 0.02  # while nobody has anything else to do
 FORGET_TOKENS = 256  # the allocator's spare memory is given back after chunks of this size
 
 
@@ -30,6 +32,7 @@ class Prompt:
     marks: list[int]  # where a checkpoint is to be kept, rising
     caches: list[Any] = field(default_factory=list)  # empty: not begun
     done: int = 0  # tokens in the caches
+    fetch: Fetch | None = None  # of stored blocks from disk
 
     @property
     def tokens(self) -> list[int]:
@@ -103,8 +106,12 @@ class Reader:
 
     def step(self, *, decoding: bool) -> ReadPrompts | None:
         """Read a chunk; what is complete now. `decoding`: others wait for it."""
+        if self._store is not None:
+            self._store.land()
         ready = self._ready()
         if not ready:
+            if self._store is not None and not decoding:
+                self._store.wait(DISK_WAIT_S)
             return None
         views = [self._view(prompt) for prompt in ready]
         chunk = self.pace.chunk_tokens(views[0].done, decoding=decoding)
@@ -150,17 +157,29 @@ class Reader:
 
     def _ready(self) -> list[Prompt]:
         """Those that were begun, and the first of the others, in order. A prompt whose next blocks
-        are just being read for another one waits for them."""
+        are just being read for another one, or from disk, waits for them."""
         views = [self._view(prompt) for prompt in self.prompts]
         ready: list[Prompt] = []
         for place in order(views, self.pace.cost.token_s)[:LOOK_AHEAD]:
             prompt = self.prompts[place]
-            if not prompt.caches and not self._is_promised(prompt, ready):
+            if not prompt.caches and not self._must_wait(prompt, ready):
                 self._begin(prompt)
             if prompt.caches:
                 ready.append(prompt)
         found = order([self._view(prompt) for prompt in ready], self.pace.cost.token_s)
         return [ready[place] for place in found]
+
+    def _must_wait(self, prompt: Prompt, ready: list[Prompt]) -> bool:
+        return self._is_coming(prompt) or self._is_promised(prompt, ready)
+
+    def _is_coming(self, prompt: Prompt) -> bool:
+        """Whether stored blocks of it are on their way from disk."""
+        if self._store is None or not self._takes_stored(prompt.rows[0]):
+            return False
+        now = time.monotonic()
+        if prompt.fetch is None:
+            prompt.fetch = self._store.fetch(prompt.tokens, prompt.rows[0].salt, now)
+        return self._store.is_coming(prompt.fetch, now)
 
     def _is_promised(self, prompt: Prompt, ready: list[Prompt]) -> bool:
         if self._store is None or not prompt.hashes or not self._takes_stored(prompt.rows[0]):

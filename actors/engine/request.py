@@ -43,6 +43,11 @@ class Request:
         return self.generate.resumed_tokens > 0
 
     @property
+    def priority(self) -> int:
+        """Lower goes earlier."""
+        return self.generate.priority
+
+    @property
     def prompt_tokens(self) -> int:
         """What there is to read."""
         return len(self.row.tokens)

@@ -16,7 +16,7 @@ from actors.engine.generator import StepGenerator
 from actors.engine.grammar.grammars import Grammars
 from actors.engine.grammar.matcher import Matcher
 from actors.engine.pins import Pins
-from actors.engine.queue import Ends, foremost
+from actors.engine.queue import Ends, foremost, place_at
 from actors.engine.reading_plan import PATIENCE
 from actors.engine.request import Key, Outputs, Request, failed
 from actors.engine.rows import Row, RowStep
@@ -106,7 +106,7 @@ class Work:
             resumed=generate.resumed_tokens,
             logprobs=generate.logprobs,
             salt=generate.salt,
-            arrived_at=now,
+            arrived_at=place_at(now, generate.priority),
         )
 
     def _compile(self, generate: Generate) -> Future[Matcher]:
@@ -138,11 +138,15 @@ class Work:
                 retry_after_s=late_s,
             )
 
-    def warm(self, width: int, prompt_tokens: int, max_tokens: int) -> None:
-        """Run made-up rows through the batch, for the sake of compiled kernels."""
+    def warm(
+        self, width: int, prompt_tokens: int, max_tokens: int, matcher: Matcher | None = None
+    ) -> None:
+        """Run made-up rows through the batch, for the sake of compiled kernels; `matcher` holds
+        the first of them to a grammar."""
         for i in range(min(width, self._room.max_rows or width)):
             tokens = [(1 + i) % self._card.vocab_size] * prompt_tokens
             row = Row(tokens, max_tokens, Sampling(temperature=0.0), stored=False)
+            row.matcher = matcher if i == 0 else None
             row.arrived_at = time.monotonic()
             self._internal.add(row)
             self._generator.add(row)
@@ -260,12 +264,12 @@ class Work:
         is allowed just now and that the empty node could hold of so many tokens."""
         each = self._capacity.bytes_per_token
         if self._bits != "auto":
-            return self._bits if self._bits in each else 16
+            return min(bits for bits in each if bits >= self._bits)
         possible = [bits for bits in (16, 8, 4) if bits in each]
         most = self.scarce_bits or 16
         if self.scarce_bits is not None and tokens > LONG_TOKENS:
             most = 4
-        allowed = [bits for bits in possible if bits <= most]
+        allowed = [bits for bits in possible if bits <= most] or possible[-1:]
         room = self._unpinned(self._capacity)
         return next((b for b in allowed if ever_fits(Need(tokens, b), room)), possible[0])
 
@@ -288,7 +292,8 @@ class Work:
         self._ends.add(now)
         self._stuck = False
         if step.finished == "broken":
-            error = InvalidRequest(f"the grammar failed: {step.row.matcher_error}")
+            text = f"the grammar failed: {step.row.matcher_error}"
+            error = InvalidRequest(text, param="grammar")
             del self._known[request.key]
             out.end(request.gateway, failed(request.generate.request_id, error))
         else:

@@ -2,13 +2,14 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from msgspec import Struct
 
 from actors.base import Actor
 from actors.kv_governor.policy import Demand, Level, Plan, changes, plan
-from actors.registry.messages import Event, Introduce
+from actors.registry.messages import Event, Granted, Introduce, Reservation
 from config.settings import KVCacheSettings
 from transport.messages.control import Budget, MemoryReport
 from transport.messages.topology import EngineDown, EngineUp, Snapshot
@@ -16,7 +17,7 @@ from transport.sockets import peer_name
 
 TICK_S = 1.0
 log = logging.getLogger(__name__)
-ToGovernor = MemoryReport | Event
+ToGovernor = MemoryReport | Event | Reservation
 
 
 class _Tick(Struct, frozen=True):
@@ -39,6 +40,7 @@ class GovernorStatus(Struct, frozen=True, kw_only=True):
 
     node_kv_bytes: int
     held_bytes: int
+    coming_bytes: int  # weights of engines that are not up yet
     level: Level
     bits: int | None
     engines: dict[str, EngineMemory]
@@ -49,6 +51,7 @@ class Outlets(Struct, frozen=True):
 
     send: Callable[[str, Budget], None]  # to one engine, by its peer name
     introduce: Callable[[Introduce], None]  # to the registry
+    grant: Callable[[Granted], None]  # to the registry
     show: Callable[[GovernorStatus], None]
 
 
@@ -64,6 +67,10 @@ class KVGovernorActor(Actor):
         self._sent: dict[str, Budget] = {}
         self._busy_at: dict[str, float] = {}
         self._device_limit_bytes: int | None = None
+        self._reservation = Reservation()
+        self._answered = True
+        self._introduced = False  # until then engines that nobody knows may hold memory
+        self._outdated: set[str] = set()  # engines that said nothing since the last reservation
         self._plan = Plan(0, {})
         self._warned = False
 
@@ -86,11 +93,30 @@ class KVGovernorActor(Actor):
                     self._plan_anew()
             case Snapshot():
                 self._replace(message)
+            case Reservation():
+                self._reserve(message)
             case _Tick():
                 self._tick()
+        self._answer()
+
+    def _reserve(self, reservation: Reservation) -> None:
+        if reservation != self._reservation:
+            self._reservation, self._outdated = reservation, set(self._engines)
+            self._plan_anew()
+        self._answered = False
+
+    def _answer(self) -> None:
+        """Say once, and say again when asked again, that the caches in use leave room for all that
+        is reserved; those of which nothing was heard since may have grown under a larger budget."""
+        if self._answered or self._outdated or not self._introduced:
+            return
+        if not self._engines or self._plan.level < Level.CLOSED:
+            self._answered = True
+            self._outlets.grant(Granted(self._reservation))
 
     def _take(self, report: MemoryReport) -> None:
         self._memory[report.engine_id] = report
+        self._outdated.discard(report.engine_id)
         self._device_limit_bytes = report.device_limit_bytes
         if report.reserved_kv_bytes or report.waiting_kv_bytes:
             self._busy_at[report.engine_id] = time.monotonic()
@@ -105,14 +131,17 @@ class KVGovernorActor(Actor):
         if known is None or known.incarnation < up.incarnation:
             self._forget(up.engine_id)
             self._engines[up.engine_id] = up
+            self._outdated.add(up.engine_id)
             self._busy_at[up.engine_id] = time.monotonic()
             self._plan_anew()
 
     def _forget(self, engine_id: str) -> None:
         for known in (self._engines, self._memory, self._sent, self._busy_at):
             known.pop(engine_id, None)
+        self._outdated.discard(engine_id)
 
     def _replace(self, snapshot: Snapshot) -> None:
+        self._introduced = True
         listed = {up.engine_id for up in snapshot.engines}
         for engine_id in self._engines.keys() - listed:
             self._forget(engine_id)
@@ -134,12 +163,26 @@ class KVGovernorActor(Actor):
             idle_s=time.monotonic() - self._busy_at[up.engine_id],
         )
 
+    def _coming_bytes(self) -> int:
+        """An engine counts by itself from the moment that it is up."""
+        up = Counter(engine.card.name for engine in self._engines.values())
+        return sum(
+            max(0, weights.replicas - up[model]) * weights.bytes_each
+            for model, weights in self._reservation.models.items()
+        )
+
     def _plan_anew(self) -> None:
         if self._device_limit_bytes is None or not self._engines:
             return
-        demands = {engine_id: self._demand(up) for engine_id, up in self._engines.items()}
+        demands, without_caches = {}, 0
+        for engine_id, up in self._engines.items():
+            if up.card.kind == "embedding":  # nothing to share out to
+                without_caches += self._demand(up).weights_bytes
+            else:
+                demands[engine_id] = self._demand(up)
+        taken = without_caches + self._coming_bytes()
         before = self._plan
-        self._plan = plan(demands, self._device_limit_bytes, self._settings, before)
+        self._plan = plan(demands, self._device_limit_bytes, self._settings, before, taken)
         self._tell_people(before)
         for engine_id, budget in changes(self._plan, self._sent).items():
             self._sent[engine_id] = budget
@@ -168,6 +211,7 @@ class KVGovernorActor(Actor):
             GovernorStatus(
                 node_kv_bytes=self._plan.node_kv_bytes,
                 held_bytes=held,
+                coming_bytes=self._coming_bytes(),
                 level=self._plan.level,
                 bits=self._plan.bits,
                 engines=engines,

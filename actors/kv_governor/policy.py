@@ -1,9 +1,10 @@
 """How much memory each engine's caches may take; pure.
 
 The node's budget is a fraction of what the device may wire, not of the machine's memory. What the
-weights leave of it is shared: live sequences' needs first, then the prefixes that are stored
-already, then the rest alike; and each engine keeps a floor so that an idle one can start. Room that
-one engine still holds beyond its share is not promised to another before it is free.
+weights leave of it, also those that are still to come, is shared: live sequences' needs first, then
+the prefixes that are stored already, then the rest alike; and each engine keeps a floor so that an
+idle one can start. Room that one engine still holds beyond its share is not promised to another
+before it is free.
 
 As it fills: up to the soft watermark stored prefixes may grow; above it they shrink, those of the
 engine idle for longest first; when that is not enough, new sequences' caches are quantised; above
@@ -57,10 +58,12 @@ def plan(
     device_limit_bytes: int,
     settings: KVCacheSettings,
     before: Plan,
+    coming_bytes: int = 0,
 ) -> Plan:
-    """Share out the node's memory; `before` is the plan so far."""
+    """Share out the node's memory; `before` is the plan so far, `coming_bytes` are the weights of
+    engines that are not up yet."""
     node_bytes = int(settings.budget_fraction * device_limit_bytes)
-    weights = sum(demand.weights_bytes for demand in demands.values())
+    weights = coming_bytes + sum(demand.weights_bytes for demand in demands.values())
     kv_bytes = max(0, node_bytes - weights)
     used = sum(_used(demand) for demand in demands.values())
     soft_bytes = int(settings.soft_watermark * kv_bytes)

@@ -14,6 +14,12 @@ class GatewayDown(Struct, frozen=True):
     gateway_id: str
     incarnation: int
 
+    def was(self, peer: bytes) -> bool:
+        """Whether this peer of the control socket is one of them."""
+        gateway_id, _, incarnation = peer.decode(errors="replace").rpartition("#")
+        is_it = gateway_id == self.gateway_id and incarnation.isdecimal()
+        return is_it and int(incarnation) <= self.incarnation
+
 
 Event = Topology | GatewayDown
 
@@ -22,6 +28,29 @@ class Used(Struct, frozen=True):
     """Requests for these models came to the router."""
 
     models: set[str]
+
+
+class Weights(Struct, frozen=True):
+    """Of one model: how many engines hold them or will, and what they take in each."""
+
+    replicas: int
+    bytes_each: int
+
+
+class Reservation(Struct, frozen=True):
+    """To the KV governor: all models that are in memory, being loaded, or about to be.
+
+    Replaces the one before. Which of their engines are up, and so count by themselves, the
+    governor knows.
+    """
+
+    models: dict[str, Weights] = {}
+
+
+class Granted(Struct, frozen=True):
+    """From the KV governor: the caches that are in use leave room for all of it."""
+
+    reservation: Reservation
 
 
 class Introduce(Struct, frozen=True):
@@ -53,6 +82,7 @@ ToRegistry = (
     | Used
     | Wanted
     | BreakerChanged
+    | Granted
     | Introduce
     | SnapshotWanted
 )

@@ -10,3 +10,4 @@ class ModelPlan(Struct, frozen=True, kw_only=True):
     source: str  # a folder or a hub id
     replicas: int = 1
     pinned: bool = False
+    permanent: bool = False  # loaded at the start: after a failure it comes back by itself

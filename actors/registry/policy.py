@@ -6,6 +6,9 @@ Messages of older incarnations than known are dropped.
 
 from collections.abc import Collection
 
+from msgspec.structs import replace
+
+from actors.registry.failures import RETRY_S, Failures
 from actors.registry.messages import Event, GatewayDown
 from actors.registry.residence import Resident, Residents
 from actors.registry.store import Registry
@@ -27,7 +30,7 @@ STARTING: frozenset[ChildState] = frozenset({"starting", "loading"})
 ENDED: frozenset[ChildState] = frozenset({"backoff", "failed", "stopped"})
 GIVEN_UP: frozenset[ChildState] = frozenset({"failed", "stopped"})
 SETTLE_S = 2.0
-FAILED_RETRY_S = 30.0  # after so long a model that could not be loaded may be tried again
+GAVE_UP = "its engines ended too often in a row"
 
 
 def model_of(child: Announce) -> str | None:
@@ -55,23 +58,26 @@ class Catalogue:
         control_incarnation: int,
         now: float,
         configured: Collection[str] = (),
+        retry_s: float = RETRY_S,
     ) -> None:
         self._registry = registry
         self._configured = configured  # these can be loaded at any time
         self._control_incarnation = control_incarnation
         self._settles_at = now + SETTLE_S
         self._up: dict[str, EngineUp] = {}
-        self._draining: dict[str, int] = {}
         self._models: dict[str, ModelStatus] = {}
         self._were_ready: set[str] = set()
         self._gateways_gone: dict[str, int] = {}
         self._busy: dict[str, bool] = {}  # by engine
-        self._failed_at: dict[str, float] = {}
+        self._failures = Failures(retry_s)
         self._no_room: dict[str, tuple[str, float]] = {}  # why, and when to ask again
 
-    def rebuild(self) -> list[Event]:
+    def rebuild(self, now: float) -> list[Event]:
         """Everything again, from what the registry keeps."""
         children = self._registry.children()
+        for model in {model for child in children if (model := model_of(child)) is not None}:
+            if self._is_given_up(model):
+                self._failures.failed(model, GAVE_UP, now)
         events = [event for child in children for event in self._conclude(child)]
         return events + [event for m in self._configured for event in self._conclude_model(m)]
 
@@ -79,21 +85,23 @@ class Catalogue:
         """A model was taken out of the tree, or could not be put there."""
         self._registry.put_absence(absent)
         if absent.cause == "failed":
-            self._failed_at[absent.model] = now
+            self._failures.failed(absent.model, absent.message, now)
         return self._conclude_model(absent.model)
 
-    def back(self, model: str) -> list[Event]:
+    def back(self, model: str, now: float) -> list[Event]:
         """It is put there again."""
         self._registry.remove_absence(model)
-        self._failed_at.pop(model, None)
+        self._failures.tried(model, now)
         return self._conclude_model(model)
 
     def forgive(self, now: float) -> list[Event]:
-        """What could not be loaded a while ago may be wanted again."""
-        late = [model for model, at in self._failed_at.items() if now - at >= FAILED_RETRY_S]
-        for model in late:
-            del self._failed_at[model]
-        return [event for model in late for event in self._conclude_model(model)]
+        """What failed a while ago may be wanted again."""
+        changed = self._failures.pass_time(now)
+        return [event for model in changed for event in self._conclude_model(model)]
+
+    def rested(self) -> list[str]:
+        """The models that failed, are not in memory, and may be tried again."""
+        return [model for model in self._failures.due() if self.can_be_loaded(model)]
 
     def no_room(self, reasons: dict[str, tuple[str, float]]) -> list[Event]:
         """For these models, and no others, there is no room now."""
@@ -111,7 +119,7 @@ class Catalogue:
         return before and not busy
 
     def can_be_loaded(self, model: str) -> bool:
-        """Whether it is of the configuration, and not in memory."""
+        """Whether it is served here, and not in memory."""
         status = self._models.get(model)
         return status is not None and status.state == "unloaded"
 
@@ -124,12 +132,13 @@ class Catalogue:
                 found.setdefault(model, []).append(child)
         return {model: self._resident(model, children) for model, children in found.items()}
 
-    def announce(self, child: Announce) -> list[Event]:
+    def announce(self, child: Announce, now: float) -> list[Event]:
         """The supervisor's word about a child."""
         known = self._registry.child(child.child_id)
         if known is not None and child.incarnation < known.incarnation:
             return []
         self._registry.put_child(child)
+        self._note_fate(child, known, now)
         return self._conclude(child)
 
     def remove(self, child_id: str) -> list[Event]:
@@ -157,20 +166,16 @@ class Catalogue:
     def drain(self, engine_id: str, incarnation: int) -> list[Event]:
         """The engine takes nothing new."""
         engine = self._up.get(engine_id)
-        if engine is None or engine.incarnation != incarnation:
+        if engine is None or engine.incarnation != incarnation or engine.draining:
             return []
-        if self._draining.get(engine_id) == incarnation:
-            return []
-        self._draining[engine_id] = incarnation
+        self._up[engine_id] = replace(engine, draining=True)
         return [EngineDraining(engine_id, incarnation), *self._conclude_model(engine.card.name)]
 
     def breaker(self, changed: BreakerChanged) -> None:
         """Remember it for snapshots."""
         engine = self._up.get(changed.engine_id)
         if engine is not None and engine.incarnation == changed.incarnation:
-            self._up[changed.engine_id] = EngineUp(
-                engine.engine_id, engine.incarnation, engine.endpoint, engine.card, changed.state
-            )
+            self._up[changed.engine_id] = replace(engine, breaker=changed.state)
 
     def snapshot(self) -> Snapshot:
         """Everything there is."""
@@ -178,18 +183,33 @@ class Catalogue:
             self._control_incarnation, list(self._up.values()), list(self._models.values())
         )
 
-    def draining(self) -> list[EngineDraining]:
-        """What a snapshot does not say."""
-        return [EngineDraining(engine_id, at) for engine_id, at in self._draining.items()]
-
     def settled(self, now: float) -> bool:
         """Whether a snapshot may be believed: a control process that just started has not heard
         from every engine yet, and whoever missed one in a snapshot would take it for dead."""
-        if now >= self._settles_at:
-            return True
+        children = self._registry.children()
+        return now >= self._settles_at or (bool(children) and self.heard_all(now))
+
+    def heard_all(self, now: float) -> bool:
+        """Whether every engine that is ready said hello, or had the time to."""
         children = self._registry.children()
         ready = [child for child in children if child.kind == "engine" and child.state == "ready"]
-        return bool(children) and all(child.child_id in self._up for child in ready)
+        return now >= self._settles_at or all(child.child_id in self._up for child in ready)
+
+    def _note_fate(self, child: Announce, known: Announce | None, now: float) -> None:
+        model = model_of(child)
+        if model is None:
+            return
+        if child.state in STARTING or child.state == "ready":
+            self._failures.tried(model, now)
+        newly = known is None or known.state not in GIVEN_UP
+        if newly and self._is_given_up(model):
+            self._failures.failed(model, GAVE_UP, now)
+
+    def _is_given_up(self, model: str) -> bool:
+        return model_state(self._replicas(model), 0, was_ready=False) == "failed"
+
+    def _replicas(self, model: str) -> list[Announce]:
+        return [child for child in self._registry.children() if model_of(child) == model]
 
     def _conclude(self, child: Announce) -> list[Event]:
         if child.kind == "gateway":
@@ -223,27 +243,30 @@ class Catalogue:
         return events
 
     def _takes_requests(self, engine_id: str) -> bool:
-        return engine_id in self._up and engine_id not in self._draining
+        engine = self._up.get(engine_id)
+        return engine is not None and not engine.draining
 
     def _take_down(self, engine_id: str, reason: str) -> list[Event]:
         engine = self._up.pop(engine_id, None)
         self._busy.pop(engine_id, None)
-        self._draining.pop(engine_id, None)
         return [EngineDown(engine_id, engine.incarnation, reason)] if engine else []
 
     def _resident(self, model: str, children: list[Announce]) -> Resident:
         engines = [self._up[child.child_id] for child in children if child.child_id in self._up]
+        said = [self._registry.hello(child.child_id) for child in children]
+        hellos = [hello for hello in said if hello is not None]  # also of one that is restarting
         status = self._models.get(model)
         return Resident(
             replicas=len(children),
-            weights_bytes=engines[0].card.weights_bytes if engines else None,
+            source=children[0].labels.get("source", ""),
+            weights_bytes=hellos[0].card.weights_bytes if hellos else None,
             loading=status is not None and status.state == "loading",
             leaving=status is None or status.state in ("unloaded", "failed"),
             busy=any(self._busy.get(engine.engine_id) for engine in engines),
         )
 
     def _conclude_model(self, model: str) -> list[Event]:
-        replicas = [child for child in self._registry.children() if model_of(child) == model]
+        replicas = self._replicas(model)
         absence = self._registry.absence(model)
         # Held: a command stops them all; while they finish what they have, nothing new is taken.
         if absence or all(child.held for child in replicas):
@@ -253,6 +276,9 @@ class Catalogue:
         if ready:
             self._were_ready.add(model)
         state = model_state(replicas, ready, was_ready=model in self._were_ready)
+        if state == "failed":
+            self._were_ready.discard(model)
+            return self._settle(model, self._out(model, len(replicas)))
         return self._settle(model, ModelStatus(model, state, len(replicas), ready))
 
     def _without_engines(
@@ -262,8 +288,13 @@ class Catalogue:
         stopped = absence is None and replicas
         if model not in self._configured or stopped or (absence and absence.cause == "dismissed"):
             return None
-        if absence and model in self._failed_at:
-            return ModelStatus(model, "failed", 0, 0, absence.message)
+        return self._out(model)
+
+    def _out(self, model: str, replicas: int = 0) -> ModelStatus:
+        """It is not in memory, and either rests after a failure or comes when it is wanted."""
+        rest = self._failures.rest(model)
+        if rest is not None:
+            return ModelStatus(model, "failed", replicas, 0, *rest)
         return ModelStatus(model, "unloaded", 0, 0, *self._no_room.get(model, ()))
 
     def _settle(self, model: str, status: ModelStatus | None) -> list[Event]:

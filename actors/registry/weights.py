@@ -8,12 +8,12 @@ WEIGHTS = "model*.safetensors"
 
 def estimated_bytes(source: str) -> int:
     """Of the weights in a folder, or in the hub's cache on this machine; 0 when they are not here
-    yet, so that nobody is refused a model because of it."""
-    folder = Path(source).expanduser()
-    folders = [folder] if folder.is_dir() else _snapshots(source)
+    yet or cannot be looked at, so that nobody is refused a model because of it."""
     try:
+        folder = Path(source).expanduser()
+        folders = [folder] if folder.is_dir() else _snapshots(source)
         return max((_size(folder) for folder in folders), default=0)
-    except OSError:
+    except (OSError, RuntimeError, ValueError):  # also no home directory, no path at all
         return 0
 
 
@@ -25,4 +25,5 @@ def _snapshots(source: str) -> list[Path]:
     """Of a hub id; the layout is that of huggingface_hub, which takes long to import."""
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    return list(hub.glob(f"models--{source.replace('/', '--')}/snapshots/*/"))
+    snapshots = hub / f"models--{source.replace('/', '--')}" / "snapshots"
+    return [path for path in snapshots.iterdir() if path.is_dir()]

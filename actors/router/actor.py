@@ -5,12 +5,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
 from msgspec import Struct
 
 from actors.base import Actor
 from actors.registry.messages import GatewayDown, Introduce
 from actors.router.blocks import PrefixBlockIndex
-from actors.router.messages import Releases, RouterStatus, Routes
+from actors.router.messages import Admission, Releases, RouterStatus, Routes, Unused, refusals
 from actors.router.policy import RESTARTING_RETRY_S, Limits, choose
 from actors.router.view import View
 from config.errors import EngineUnavailable
@@ -50,6 +51,7 @@ class Outlets(Struct, frozen=True):
     answer: Callable[[bytes, LeaseBatch], None]  # to one gateway
     introduce: Callable[[Introduce], None]  # to the registry
     show: Callable[[RouterStatus], None]
+    unused: Callable[[Unused], None]  # to the limiter
 
 
 class RouterActor(Actor):
@@ -70,8 +72,8 @@ class RouterActor(Actor):
     def receive(self, message: object) -> None:
         """One of `ToRouter`."""
         match message:
-            case Routes(peer, routes):
-                self._route(peer, routes)
+            case Routes():
+                self._route(message)
             case Releases(peer, releases):
                 for release in releases:
                     self._view.release(release, peer)
@@ -82,16 +84,38 @@ class RouterActor(Actor):
             case _ if isinstance(message, _EVENTS):
                 self._view.apply(message)
 
-    def _route(self, peer: bytes, routes: list[Route]) -> None:
+    def _route(self, message: Routes) -> None:
         """Resumed requests choose first. Should one route be our undoing, all are answered."""
-        now = time.monotonic()
+        peer, now = message.peer, time.monotonic()
         try:
-            order = sorted(routes, key=lambda route: not route.resumed)
+            order = sorted(message.routes, key=lambda route: not route.resumed)
             answers = [self._answer(peer, route, now) for route in order]
         except Exception:
-            self._outlets.answer(peer, LeaseBatch([_sorry(route) for route in routes]))
+            error = EngineUnavailable("the router failed")
+            self._return(peer, list(message.admissions.values()))
+            self._outlets.answer(peer, refusals(message.routes, error, RESTARTING_RETRY_S))
             raise
+        if message.admissions:
+            answers = self._admitted(message, answers)
         self._outlets.answer(peer, LeaseBatch(answers))
+
+    def _admitted(self, message: Routes, answers: list[Lease | Refusal]) -> list[Lease | Refusal]:
+        """The answers with what the limits have to say; what they took for refusals goes back."""
+        told, unused = [], []
+        for answer in answers:
+            admission = message.admissions.get(answer.route_id)
+            if admission is not None and isinstance(answer, Lease):
+                ticket, allowance = admission.ticket, admission.allowance
+                answer = msgspec.structs.replace(answer, ticket=ticket, allowance=allowance)
+            elif admission is not None:
+                unused.append(admission)
+            told.append(answer)
+        self._return(message.peer, unused)
+        return told
+
+    def _return(self, peer: bytes, admissions: list[Admission]) -> None:
+        if admissions:
+            self._outlets.unused(Unused(peer, [admission.ticket for admission in admissions]))
 
     def _answer(self, peer: bytes, route: Route, now: float) -> Lease | Refusal:
         answer = choose(route, self._view, self._limits, now)
@@ -109,8 +133,3 @@ class RouterActor(Actor):
         blocks = self._view.blocks.counts()
         self._outlets.show(RouterStatus(leases, tokens, dict(self._answers), blocks))
         self._answers.clear()
-
-
-def _sorry(route: Route) -> Refusal:
-    code, retryable = EngineUnavailable.code, EngineUnavailable.retryable
-    return Refusal(route.route_id, code, "the router failed", retryable, RESTARTING_RETRY_S)

@@ -3,7 +3,16 @@
 from msgspec import Struct
 
 from actors.registry.messages import Event
-from transport.messages.control import LoadReport, Release, Route
+from config.errors import ServingError
+from config.limits import Allowance
+from transport.messages.control import Lease, LeaseBatch, LoadReport, Refusal, Release, Route
+
+
+class Admission(Struct, frozen=True):
+    """The limits let a route through; its lease says so."""
+
+    ticket: str
+    allowance: Allowance | None
 
 
 class Routes(Struct, frozen=True):
@@ -11,6 +20,14 @@ class Routes(Struct, frozen=True):
 
     peer: bytes
     routes: list[Route]
+    admissions: dict[str, Admission] = {}  # by route; those without are not limited
+
+
+class Unused(Struct, frozen=True):
+    """To the limiter: these tickets of a peer got no lease."""
+
+    peer: bytes
+    tickets: list[str]
 
 
 class Releases(Struct, frozen=True):
@@ -30,3 +47,14 @@ class RouterStatus(Struct, frozen=True):
 
 
 ToRouter = Routes | Releases | LoadReport | Event
+
+
+def refusals(routes: list[Route], error: ServingError, retry_after_s: float) -> LeaseBatch:
+    """The same answer to all of them."""
+    answers: list[Lease | Refusal] = [
+        Refusal(
+            route.route_id, error.code, error.message, error.retryable, retry_after_s, error.param
+        )
+        for route in routes
+    ]
+    return LeaseBatch(answers)

@@ -33,7 +33,9 @@ class Limits(Struct, frozen=True):
 def choose(route: Route, view: View, limits: Limits, now: float) -> Lease | Refusal:
     """The one answer to a route; a `Lease` counts only after `View.grant`."""
     if route.model not in view.models:
-        return _refuse(route, ModelNotFound(_unknown(route.model, view)))
+        # The others are not named: this one may be all that whoever asks may know of.
+        text = f"the model {route.model!r} is not served here"
+        return _refuse(route, ModelNotFound(text, param="model"))
     engines = [engine for engine in view.engines.values() if _serves(engine, route.model)]
     admitted = [engine for engine in engines if _admits(engine, limits)]
     if not admitted:
@@ -109,16 +111,13 @@ def _home(candidates: list[Engine], session: str) -> Engine:
     return max(candidates, key=weight)
 
 
-def _unknown(model: str, view: View) -> str:
-    served = ", ".join(sorted(view.models)) or "none"
-    return f"the model {model!r} is not served here; served: {served}"
-
-
 def _nobody(route: Route, view: View, *, has_engines: bool) -> Refusal:
     model = view.models[route.model]
     if model.state == "failed":
-        reason = model.reason or "it failed and stays down"
-        return _refuse(route, ModelLoadFailed(f"the model {model.name!r}: {reason}"))
+        reason = model.reason or "it failed"
+        text = f"the model {model.name!r}: {reason}"
+        failed = ModelLoadFailed(text, param="model", retry_after_s=model.retry_after_s)
+        return _refuse(route, failed)
     if model.retry_after_s is not None:
         text = f"no room to load the model {model.name!r}: {model.reason}"
         return _refuse(route, QueueFull(text, retry_after_s=model.retry_after_s))
@@ -143,4 +142,11 @@ def _all_full(route: Route, view: View, full: list[Engine]) -> QueueFull:
 
 
 def _refuse(route: Route, error: ServingError) -> Refusal:
-    return Refusal(route.route_id, error.code, error.message, error.retryable, error.retry_after_s)
+    return Refusal(
+        route.route_id,
+        error.code,
+        error.message,
+        error.retryable,
+        error.retry_after_s,
+        error.param,
+    )

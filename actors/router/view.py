@@ -88,10 +88,8 @@ class View:
     def grant(self, lease: Lease, route: Route, owner: bytes, now: float) -> None:
         """Count the lease until it ends."""
         engine = self.engines[lease.engine_id]
-        lasts_s = LEASE_S if route.timeout_s is None else min(max(0.0, route.timeout_s), LEASE_S)
-        ends_at = now + lasts_s + RELEASE_LATE_S
         tokens = self.expected_tokens(route) - self.cached_tokens(engine, route)
-        held = Held(owner, engine, tokens, ends_at)
+        held = Held(owner, engine, tokens, lease_ends_at(route, now))
         self.granted += 1
         if engine.breaker == "half_open":
             engine.probes.add(lease.lease_id)
@@ -167,7 +165,9 @@ class View:
         before = self.engines.get(up.engine_id)
         if before is None or before.up.incarnation < up.incarnation:
             self._down(up.engine_id, up.incarnation)
-            self.engines[up.engine_id] = Engine(up, up.breaker)
+            self.engines[up.engine_id] = Engine(up, up.breaker, up.draining)
+        elif up.draining and before.up.incarnation == up.incarnation:
+            before.draining = True
 
     def _down(self, engine_id: str, incarnation: int) -> None:
         engine = self.engines.get(engine_id)
@@ -180,9 +180,7 @@ class View:
 
     def _gateway_down(self, gone: GatewayDown) -> None:
         for lease_id, held in list(self.leases.items()):
-            gateway_id, _, incarnation = held.owner.decode(errors="replace").rpartition("#")
-            is_ours = gateway_id == gone.gateway_id and incarnation.isdecimal()
-            if is_ours and int(incarnation) <= gone.incarnation:
+            if gone.was(held.owner):
                 self._end(lease_id)
 
     def _replace(self, snapshot: Snapshot) -> None:
@@ -198,3 +196,9 @@ class View:
         held.engine.leases -= 1
         held.engine.leased_tokens -= held.tokens
         held.engine.probes.discard(lease_id)
+
+
+def lease_ends_at(route: Route, now: float) -> float:
+    """When the release of a lease that is given now is lost, if it did not come."""
+    lasts_s = LEASE_S if route.timeout_s is None else min(max(0.0, route.timeout_s), LEASE_S)
+    return now + lasts_s + RELEASE_LATE_S

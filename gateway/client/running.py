@@ -69,16 +69,7 @@ class Peer:
 
     def fail(self, request_id: str, error: ServingError) -> None:
         """End a request with an error."""
-        self.finish(
-            Failed(
-                request_id,
-                error.code,
-                error.message,
-                error.retryable,
-                error.param,
-                error.retry_after_s,
-            )
-        )
+        self.finish(failed(request_id, error))
 
     def cancel(self, request_id: str) -> None:
         """Its client wants no more of it."""
@@ -198,3 +189,10 @@ class RunningAnswer:
     def on_end(self, end: Ending | ServingError) -> None:
         """See `Output`."""
         self._running.end(self._index, end)
+
+
+def failed(request_id: str, error: ServingError) -> Failed:
+    """The message for an error."""
+    return Failed(
+        request_id, error.code, error.message, error.retryable, error.param, error.retry_after_s
+    )

@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from config.errors import ProtocolError, ServingError
 from config.version import server_version
-from gateway.client.running import Peer, Running
+from gateway.client.running import Peer, Running, failed
 from gateway.service import Caller, Prepared, Service, model_info
+from gateway.tokenizing import tokenize
 from transport.asyncio_socket import LoopSocket
 from transport.codec import MAX_FRAME_BYTES, Codec
 from transport.messages.client import (
@@ -20,7 +21,6 @@ from transport.messages.client import (
     Chat,
     ClientHello,
     Complete,
-    Failed,
     FromGateway,
     ListModels,
     Models,
@@ -93,12 +93,12 @@ class ClientServer:
         identity, *rest = frames
         peer = self._peers.get(identity) or Peer(identity, self.send)
         if len(rest) != 1:
-            peer.send(_failed("", ProtocolError(f"a message is one frame, not {len(rest)}")))
+            peer.send(failed("", ProtocolError(f"a message is one frame, not {len(rest)}")))
             return
         try:
             message = self._to_gateway.decode(rest[0])
         except ProtocolError as error:
-            peer.send(_failed(_address(rest[0]), error))
+            peer.send(failed(_address(rest[0]), error))
             return
         self._handle(peer, message)
         if peer.idle:
@@ -144,17 +144,24 @@ class ClientServer:
                 )
             case Complete():
                 asked, caller = question.parameters, _caller("zmq_complete", question)
-                return await self._service.prepare_prompt(
-                    question.prompt, question.model, asked, caller
+                (prepared,) = await self._service.prepare_prompts(
+                    [question.prompt], question.model, asked, caller
                 )
+                return prepared
             case _:
                 raise ProtocolError("not a question")
 
     async def _tokens(self, question: Tokenize) -> Tokens:
-        tokens, texts = await self._service.tokenize(
-            question.text, question.model, add_special_tokens=question.add_special_tokens
+        found = await tokenize(
+            self._service,
+            question.text,
+            question.model,
+            Caller("tokenize"),
+            add_special_tokens=question.add_special_tokens,
+            spelled=True,
+            param="text",
         )
-        return Tokens(question.request_id, tokens, texts)
+        return Tokens(question.request_id, found.tokens, found.texts or [])
 
     def _beat(self) -> None:
         for identity, peer in list(self._peers.items()):
@@ -174,7 +181,3 @@ def _address(frame: bytes) -> str:
         return _addressed.decode(memoryview(frame)[1:]).request_id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
-
-
-def _failed(request_id: str, error: ServingError) -> Failed:
-    return Failed(request_id, error.code, error.message, error.retryable)

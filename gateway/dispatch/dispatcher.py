@@ -16,6 +16,7 @@ import zmq
 from config.errors import Draining, InvalidRequest, ModelNotFound, ServingError
 from config.settings import CircuitBreakerSettings
 from gateway.dispatch.fleet import Fleet
+from gateway.dispatch.flusher import Flusher
 from gateway.dispatch.links import LINGER_MS, ControlLink, EngineLink
 from gateway.dispatch.recovery import (
     ROUTE_TIMEOUT_S,
@@ -39,8 +40,8 @@ from gateway.dispatch.stream import State, Stream
 from gateway.dispatch.suspects import Suspects
 from gateway.dispatch.types import GenerationRequest, ModelView, Observer, Sink
 from gateway.dispatch.wheel import TICK_S, TimerWheel
-from transport.messages.control import Hello, Lease, Refusal, Release
-from transport.messages.data import Ended, Finished, FinishReason, Pin
+from transport.messages.control import Hello, Lease, Refusal
+from transport.messages.data import Embedded, Ended, Finished, FinishReason, Pin
 from transport.messages.topology import EngineDown, EngineUp, Topology
 from transport.parameters import clipped
 from transport.sockets import peer_name
@@ -75,13 +76,13 @@ class Dispatcher:
         self._control: ControlLink | None = None
         self._control_incarnation = -1
         self._closed = False
-        self._flushing = False
         self._ticking = False
 
     def start(self) -> None:
         """Begin, on the running loop."""
         self._loop = asyncio.get_running_loop()
         self._context: zmq.Context[Socket] = zmq.Context()
+        self._flusher = Flusher(self._loop, self._flush)
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -114,7 +115,7 @@ class Dispatcher:
         link = self._links.get(engine.engine_id)
         if link is not None and link.incarnation == engine.incarnation:
             link.outgoing += pins
-            self._soon()
+            self._flusher.soon()
 
     @property
     def active(self) -> int:
@@ -174,7 +175,7 @@ class Dispatcher:
         for stream in list(self._streams.values()):
             if stream.state is State.ROUTING:
                 self._ask(stream, now)
-        self._soon()
+        self._flusher.soon()
 
     def on_answers(self, answers: list[Lease | Refusal]) -> None:
         """Leases and refusals; a lease that nobody waits for any more is given back."""
@@ -217,7 +218,7 @@ class Dispatcher:
 
     def on_ended(self, stream: Stream, ended: Ended, now: float) -> None:
         """The engine is done with it, for good or bad."""
-        if isinstance(ended, Finished):
+        if isinstance(ended, Finished | Embedded):
             stream.queued_s = ended.queued_s
         self._apply(stream, ended, now)
 
@@ -274,18 +275,20 @@ class Dispatcher:
         if self._control is not None and self._control.connected:
             self._routes[stream.route_id] = stream
             self._control.route(stream.route(now, self._fleet.block_tokens(stream.request.model)))
-            self._soon()
+            self._flusher.soon()
         self._arm(stream, now + ROUTE_TIMEOUT_S)
 
     def _run(self, stream: Stream, lease: Lease, now: float) -> None:
         link = self._link(lease)
         stream.begin(lease, now)
+        if lease.allowance is not None and not stream.resumed:
+            stream.sink.on_allowed(lease.allowance)
         if link is None:  # control does not know yet that this incarnation is over
             self._apply(stream, Lost(blame=False), now)
             return
         stream.link = link
         link.enter(stream, now)
-        self._soon()
+        self._flusher.soon()
         self._arm(stream, check_at(stream, self._patience))
 
     def _move_on(self, stream: Stream, step: Ask | Wait, now: float) -> None:
@@ -304,7 +307,11 @@ class Dispatcher:
             self._control.release(stream.release(leave.outcome, now))
         stream.longest_gap_s = max(stream.longest_gap_s, stream.max_gap_s)
         stream.lease = stream.link = None
-        self._soon()
+        charge = stream.request.charge
+        if leave.cancel or (charge is not None and charge.limits_streams):
+            self._flusher.soon()
+        else:
+            self._flusher.later()
 
     def _end(self, stream: Stream, step: End, now: float) -> None:
         self._leave(stream, step.leave, now)
@@ -360,21 +367,12 @@ class Dispatcher:
 
     def _release_unused(self, lease: Lease) -> None:
         if self._control is not None:
-            self._control.release(
-                Release(lease.lease_id, lease.engine_id, lease.incarnation, "cancelled")
-            )
-            self._soon()
+            self._control.give_back(lease)
+            self._flusher.soon()
 
     # Time and batches.
 
-    def _soon(self) -> None:
-        """Send once this turn of the loop has collected all it produces."""
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
     def _flush(self) -> None:
-        self._flushing = False
         for link in list(self._links.values()):
             link.flush()
         if self._control is not None:

@@ -92,6 +92,9 @@ class Fleet:
         before = self._engines.get(engine.engine_id)
         if engine.incarnation <= self._gone.get(engine.engine_id, -1):
             return []
+        if engine.draining:
+            self._down(engine.engine_id, engine.incarnation)
+            return []
         if before is not None and engine.incarnation < before.incarnation:
             return []
         self._engines[engine.engine_id] = engine
@@ -126,6 +129,6 @@ class Fleet:
         engines = {engine.engine_id for engine in snapshot.engines}
         self._engines = {id_: up for id_, up in self._engines.items() if id_ in engines}
         models = {status.name for status in snapshot.models}
-        models |= {engine.card.name for engine in snapshot.engines}
+        models |= {engine.card.name for engine in snapshot.engines if not engine.draining}
         for name in (self._models.keys() | self._cards.keys()) - models:
             self._forget(name)

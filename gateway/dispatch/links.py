@@ -27,6 +27,8 @@ from transport.messages.control import (
 from transport.messages.data import (
     Batch,
     Cancel,
+    Embed,
+    Embedded,
     Ended,
     FromEngine,
     Item,
@@ -117,7 +119,7 @@ class EngineLink:
     def enter(self, stream: Stream, now: float) -> None:
         """Give the engine a stream whose attempt just began, with the next flush."""
         self.streams[stream.attempt_id] = stream
-        self.outgoing.append(stream.generate(now))
+        self.outgoing.append(stream.order(now))
 
     def leave(self, stream: Stream, *, cancel: bool) -> None:
         """The attempt is over; `cancel`: the engine does not know it yet."""
@@ -179,6 +181,8 @@ class EngineLink:
         for ended in output.ended:
             stream = streams.get(ended.request_id)
             if stream is not None:
+                if isinstance(ended, Embedded):  # all of it at once, so its first sign as well
+                    self._owner.on_first_token(stream, now)
                 self._owner.on_ended(stream, ended, now)
         if unwanted:
             self.flush()
@@ -240,6 +244,11 @@ class ControlLink:
         if len(self._releases) < MAX_RELEASES:
             self._releases.append(release)
 
+    def give_back(self, lease: Lease) -> None:
+        """Release a lease that nobody used."""
+        engine = lease.engine_id, lease.incarnation
+        self.release(Release(lease.lease_id, *engine, "cancelled", ticket=lease.ticket))
+
     def want(self, model: str) -> None:
         """Tell at once that somebody waits for this model; at most once a second."""
         now = time.monotonic()
@@ -249,16 +258,19 @@ class ControlLink:
             self._send(Wanted(model))
 
     def flush(self) -> None:
-        """Send all routes as one message and all releases as one."""
+        """Send all releases as one message and all routes as one.
+
+        What is given back comes first, as a request that was turned away asks for it again.
+        """
         if not self.connected:
             return
         # Taken out first: what cannot be encoded must not be tried for ever, before all others.
-        routes, self._routes = self._routes, []
-        if routes and not self._send(RouteBatch(routes)):
-            self._routes = routes
         releases, self._releases = self._releases, []
         if releases and not self._send(ReleaseBatch(releases)):
             self._releases = releases
+        routes, self._routes = self._routes, []
+        if routes and not self._send(RouteBatch(routes)):
+            self._routes = routes
 
     def close(self) -> None:
         """Close for good, what was sent still goes out."""
@@ -316,7 +328,7 @@ def _size(item: Item) -> int:
     """About how many tokens the rest of it is as long as, too."""
     if isinstance(item, Cancel):
         return 1
-    if isinstance(item, Pin):
+    if isinstance(item, Pin | Embed):
         return len(item.tokens)
     grammar = len(item.grammar.source) if item.grammar is not None else 0
     return len(item.tokens) + grammar + 3 * len(item.sampling.logit_bias)

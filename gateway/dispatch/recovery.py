@@ -4,7 +4,7 @@
 
 ROUTING   Leased → RUNNING · Refused → WAITING or ENDED · Tick → asks again
 WAITING   EngineCameUp, Tick → ROUTING
-RUNNING   Finished → ENDED · Failed → ROUTING, WAITING or ENDED · Lost → ROUTING or ENDED
+RUNNING   Finished, Embedded → ENDED · Failed → ROUTING, WAITING or ENDED · Lost → ROUTING or ENDED
           · Tick → ROUTING when stalled
 any       Cancelled, the deadline → ENDED
 """
@@ -20,15 +20,16 @@ from config.errors import (
     EngineUnavailable,
     ModelNotFound,
     QueueFull,
+    RateLimited,
     RequestTimeout,
     ServingError,
     from_wire,
 )
 from config.settings import CircuitBreakerSettings
 from gateway.dispatch.stream import State, Stream
-from gateway.dispatch.types import Completed
+from gateway.dispatch.types import Completed, CompletedEmbedding
 from transport.messages.control import Lease, Outcome, Refusal
-from transport.messages.data import Failed, Finished, FinishReason
+from transport.messages.data import Embedded, Failed, Finished, FinishReason
 
 MAX_LOSSES = 3  # engines that one request may take down without a token in between
 MAX_EXCLUDED = 16
@@ -43,6 +44,7 @@ _REFUSALS = {
     "context_length_exceeded",
 }  # fmt: skip
 _CALLED_OFF = {"cancelled", "request_timeout"}
+_GRAMMAR = "grammar"  # the engine's name for what a client says in one of several parameters
 
 
 class Leased(Struct, frozen=True):
@@ -81,7 +83,7 @@ class Tick(Struct, frozen=True):
     others_up: bool  # another engine of the model is there
 
 
-Event = Leased | Refused | Finished | Failed | Lost | EngineCameUp | Cancelled | Tick
+Event = Leased | Refused | Finished | Embedded | Failed | Lost | EngineCameUp | Cancelled | Tick
 
 
 class Leave(Struct, frozen=True):
@@ -162,8 +164,12 @@ def _refused(stream: Stream, event: Refused, now: float) -> Step:
     refusal = event.refusal
     # A control process that just started may not have heard of the model yet.
     too_early = refusal.code == ModelNotFound.code and event.served
+    error = from_wire(refusal.code, refusal.message, refusal.retry_after_s, refusal.param)
+    if isinstance(error, RateLimited):
+        error.allowance = refusal.allowance
+        return End(error)
     if not refusal.retryable and not too_early:
-        return End(from_wire(refusal.code, refusal.message, refusal.retry_after_s))
+        return End(error)
     if not stream.resumed and (refusal.code == QueueFull.code or stream.full):
         return End(stream.full or _full(refusal))
     # With nobody else there, an engine that failed once is better than none.
@@ -211,6 +217,16 @@ def _finished(stream: Stream, event: Finished, now: float) -> Step:
     return End(done, Leave("finished"))
 
 
+def _embedded(stream: Stream, event: Embedded, now: float) -> Step:
+    done = CompletedEmbedding(
+        reason="stop",
+        prompt_tokens=len(stream.request.tokens),
+        completion_tokens=0,
+        vectors=event.vectors,
+    )
+    return End(done, Leave("finished"))
+
+
 def _failed(stream: Stream, event: Failed, now: float) -> Step:
     outcome: Outcome = "failed"
     if event.code in _REFUSALS:
@@ -218,7 +234,8 @@ def _failed(stream: Stream, event: Failed, now: float) -> Step:
     elif event.code in _CALLED_OFF:
         outcome = "cancelled"
     if not event.retryable:
-        error = from_wire(event.code, event.message, event.retry_after_s, event.param)
+        param = stream.request.grammar_param if event.param == _GRAMMAR else event.param
+        error = from_wire(event.code, event.message, event.retry_after_s, param)
         return End(error, Leave(outcome))
     if outcome == "refused":
         return _turned_away(stream, event, now)
@@ -294,7 +311,8 @@ def _delay_s(stream: Stream) -> float:
 
 
 def _full(refusal: Refusal | Failed) -> QueueFull:
-    return QueueFull(refusal.message, retry_after_s=refusal.retry_after_s or RETRY_AFTER_S)
+    retry_after_s = refusal.retry_after_s or RETRY_AFTER_S
+    return QueueFull(refusal.message, param=refusal.param, retry_after_s=retry_after_s)
 
 
 def _too_late(stream: Stream) -> ServingError:
@@ -317,6 +335,7 @@ TRANSITIONS: dict[tuple[State, type[Event]], Rule] = {
     (State.WAITING, Tick): _unanswered,
     (State.WAITING, Cancelled): _cancelled,
     (State.RUNNING, Finished): _finished,
+    (State.RUNNING, Embedded): _embedded,
     (State.RUNNING, Failed): _failed,
     (State.RUNNING, Lost): _lost,
     (State.RUNNING, Tick): _running_tick,

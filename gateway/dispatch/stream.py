@@ -4,9 +4,15 @@ import enum
 from typing import TYPE_CHECKING
 
 from config.errors import QueueFull, ServingError
-from gateway.dispatch.types import Completed, Generation, GenerationRequest, Sink
+from gateway.dispatch.types import (
+    Completed,
+    EmbeddingRequest,
+    Generation,
+    GenerationRequest,
+    Sink,
+)
 from transport.messages.control import Lease, Outcome, Release, Route
-from transport.messages.data import Generate, TokenLogprobs
+from transport.messages.data import Embed, Generate, TokenLogprobs
 from transport.prefix import block_hashes
 from transport.sockets import peer_name
 
@@ -67,7 +73,8 @@ class Stream:
         self.request = request
         self.sink = sink
         self.submitted_at = now
-        self.deadline_at = now + request.timeout_s
+        began_at = now if request.arrived_at is None else request.arrived_at
+        self.deadline_at = began_at + request.timeout_s
         self.state = State.ROUTING
         self.tokens: list[int] = []  # all that the sink has
         self.left = request.max_tokens
@@ -180,11 +187,22 @@ class Stream:
             resumed=self.resumed,
             timeout_s=max(self.deadline_at - now, 0.0),
             shared_tokens=self.request.shared_tokens,
+            charge=self.request.charge,
         )
 
-    def generate(self, now: float) -> Generate:
-        """The order to the engine that `begin` named."""
+    def order(self, now: float) -> Generate | Embed:
+        """What the engine that `begin` named is to do."""
         assert self.lease is not None
+        if isinstance(self.request, EmbeddingRequest):
+            return Embed(
+                request_id=self.attempt_id,
+                incarnation=self.lease.incarnation,
+                tokens=self.request.tokens,
+                lengths=self.request.lengths,
+                timeout_s=max(self.deadline_at - now, 0.001),
+                dimensions=self.request.dimensions,
+                ahead_tokens=self.request.ahead_tokens,
+            )
         return Generate(
             request_id=self.attempt_id,
             incarnation=self.lease.incarnation,
@@ -198,6 +216,7 @@ class Stream:
             grammar=self.request.grammar,
             logprobs=self.request.logprobs,
             salt=self.request.salt,
+            priority=self.request.priority,
         )
 
     def release(self, outcome: Outcome, now: float) -> Release:
@@ -215,7 +234,17 @@ class Stream:
             first_token_s=first_token_s,
             max_gap_s=self.max_gap_s if self.attempt_tokens > 1 else None,
             age_s=now - self.started_at,
+            ticket=self.lease.ticket,
+            used_tokens=0 if outcome == "refused" else self._used_tokens(),
         )
+
+    def _used_tokens(self) -> int:
+        """What the attempt is charged; the prompt is paid for once, however often it is read."""
+        charge = self.request.charge
+        if charge is None or self.resumed:
+            return self.attempt_tokens
+        # One token at least, as none would mean that nothing was done.
+        return max(len(self.request.tokens) * charge.prompt + self.attempt_tokens, 1)
 
     def summary(self, end: Completed | ServingError, now: float) -> Generation:
         """The whole way, for the metrics."""

@@ -1,33 +1,38 @@
 """Answers that are sent whole."""
 
 import asyncio
+from typing import Generic
 
 import msgspec
 
 from config.errors import ServingError
 from gateway.answer import Ending
-from gateway.http.logprobs import Logprobs, Spelling
+from gateway.http.chunks import L
+from gateway.http.logprobs import ChatLogprobs, Spelling, TextLogprobs
 from gateway.http.shapes import (
     CalledFunction,
     CallShape,
     ChatChoice,
-    Choice,
+    ChatCompletion,
     Head,
     Message,
     TextChoice,
-    reply,
+    TextCompletion,
     usage,
 )
 from gateway.text.pieces import Piece, ToolCallDelta
 from transport.messages.data import TokenLogprobs
 
+_encode = msgspec.json.Encoder().encode
 
-class BufferedChoice:
+
+class BufferedChoice(Generic[L]):
     """Collects one choice; an `Output`."""
 
-    def __init__(self, spelling: Spelling | None = None) -> None:
+    def __init__(self, spelling: Spelling[L] | None = None, echo: str = "") -> None:
+        """`echo` stands before the answer."""
         self._spelling = spelling
-        self._pieces: list[str] = []
+        self._pieces = [echo]
         self._thoughts: list[str] = []
         self._calls: list[Call] = []
         self._tokens: list[int] = []
@@ -62,7 +67,7 @@ class BufferedChoice:
 
     @property
     def text(self) -> str:
-        """The answer's own words so far."""
+        """The answer's own words so far, after the echo."""
         return "".join(self._pieces)
 
     @property
@@ -76,7 +81,7 @@ class BufferedChoice:
             tool_calls=calls or msgspec.UNSET,
         )
 
-    def logprobs(self) -> Logprobs | None:
+    def logprobs(self) -> L | None:
         """Those of all tokens so far, where they were asked for."""
         return self._spelling.spell(self._tokens, self._logprobs) if self._spelling else None
 
@@ -106,20 +111,50 @@ class Call:
         return CallShape(function, id=self._id, type="function")
 
 
-async def buffered_body(head: Head, outputs: list[BufferedChoice], *, chat: bool, n: int) -> bytes:
-    """The body, once every choice ended; `n` choices in a row are of one prompt.
+async def chat_body(head: Head, outputs: list[BufferedChoice[ChatLogprobs]], n: int) -> bytes:
+    """The body of a chat's answer, once every choice ended; `n` in a row are of one prompt.
 
     Raises:
         ServingError: one of them failed.
     """
+    ends = await _ends(outputs)
+    choices = [
+        ChatChoice(index, output.message, output.logprobs(), end.reason)
+        for index, (output, end) in enumerate(zip(outputs, ends, strict=True))
+    ]
+    completion = ChatCompletion(
+        id=head.id,
+        object="chat.completion",
+        created=head.created,
+        model=head.model,
+        system_fingerprint=head.system_fingerprint,
+        choices=choices,
+        usage=usage(ends, n),
+        service_tier=head.service_tier,
+    )
+    return _encode(completion)
+
+
+async def text_body(head: Head, outputs: list[BufferedChoice[TextLogprobs]], n: int) -> bytes:
+    """The same of continuations."""
+    ends = await _ends(outputs)
+    choices = [
+        TextChoice(index, output.text, output.logprobs(), end.reason)
+        for index, (output, end) in enumerate(zip(outputs, ends, strict=True))
+    ]
+    completion = TextCompletion(
+        id=head.id,
+        object="text_completion",
+        created=head.created,
+        model=head.model,
+        system_fingerprint=head.system_fingerprint,
+        choices=choices,
+        usage=usage(ends, n),
+    )
+    return _encode(completion)
+
+
+async def _ends(outputs: list[BufferedChoice[L]]) -> list[Ending]:
     if len(outputs) == 1:  # almost always, and much cheaper than gather
-        ends = [await outputs[0].end]
-    else:
-        ends = list(await asyncio.gather(*[output.end for output in outputs]))
-    choices: list[Choice] = []
-    for index, (output, end) in enumerate(zip(outputs, ends, strict=True)):
-        if chat:
-            choices.append(ChatChoice(index, output.message, output.logprobs(), end.reason))
-        else:
-            choices.append(TextChoice(index, output.text, output.logprobs(), end.reason))
-    return reply(head, choices, usage(ends, n))
+        return [await outputs[0].end]
+    return list(await asyncio.gather(*[output.end for output in outputs]))

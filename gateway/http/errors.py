@@ -1,10 +1,8 @@
-"""Errors as clients of the OpenAI API expect them; the one place that knows HTTP status codes."""
+"""Errors as clients expect them; the one place that knows HTTP status codes."""
 
-import math
 from http import HTTPStatus
 
 import msgspec
-from aiohttp import web
 from msgspec import Struct
 
 from config.errors import (
@@ -12,26 +10,40 @@ from config.errors import (
     Cancelled,
     Draining,
     EngineError,
+    Forbidden,
     InvalidRequest,
     ModelNotFound,
     QueueFull,
+    RateLimited,
     RequestTimeout,
+    ResponseNotFound,
     ServingError,
     TransportError,
+    Unauthenticated,
 )
+from gateway.http.server.connection import Refused
+from gateway.http.server.exchange import Response
+from gateway.http.server.routes import Shape
+from gateway.limits.headers import limit_headers
 
-SERVER = "mlx-serving"  # in place of aiohttp's, which tells versions
-# The first class that fits counts.
-_STATUS: tuple[tuple[type[ServingError], int, str], ...] = (
-    (ModelNotFound, 404, "invalid_request_error"),
-    (InvalidRequest, 400, "invalid_request_error"),
-    (QueueFull, 429, "rate_limit_error"),
-    (RequestTimeout, 504, "timeout_error"),
-    (Cancelled, 499, "cancelled"),
-    (AdmissionError, 503, "service_unavailable_error"),
-    (EngineError, 503, "service_unavailable_error"),
-    (TransportError, 503, "service_unavailable_error"),
+# The first class that fits counts: HTTP status, OpenAI's type, Anthropic's type.
+_STATUS: tuple[tuple[type[ServingError], int, str, str], ...] = (
+    (ModelNotFound, 404, "invalid_request_error", "not_found_error"),
+    (ResponseNotFound, 404, "invalid_request_error", "not_found_error"),
+    (InvalidRequest, 400, "invalid_request_error", "invalid_request_error"),
+    (Unauthenticated, 401, "invalid_request_error", "authentication_error"),
+    (Forbidden, 403, "permission_error", "permission_error"),
+    (QueueFull, 429, "rate_limit_error", "rate_limit_error"),
+    (RateLimited, 429, "rate_limit_error", "rate_limit_error"),
+    (RequestTimeout, 504, "timeout_error", "timeout_error"),
+    (Cancelled, 499, "cancelled", "api_error"),
+    (AdmissionError, 503, "service_unavailable_error", "overloaded_error"),
+    (EngineError, 503, "service_unavailable_error", "overloaded_error"),
+    (TransportError, 503, "service_unavailable_error", "overloaded_error"),
 )
+_UNAVAILABLE = (503, "service_unavailable_error", "overloaded_error")
+_INTERNAL = (500, "server_error", "api_error")
+_encode = msgspec.json.Encoder().encode
 
 
 class ErrorBody(Struct, frozen=True):
@@ -44,72 +56,70 @@ class ErrorBody(Struct, frozen=True):
 
 
 class ErrorReply(Struct, frozen=True):
-    """The whole body."""
+    """The whole body, as OpenAI has it."""
 
     error: ErrorBody
 
 
-_encode = msgspec.json.Encoder().encode
+class AnthropicErrorBody(Struct, frozen=True):
+    """The object under `error`."""
+
+    type: str
+    message: str
 
 
-def status_of(error: ServingError) -> tuple[int, str]:
-    """HTTP status and OpenAI error type of an error."""
-    for kind, status, label in _STATUS:
+class AnthropicErrorReply(Struct, frozen=True, tag="error"):
+    """The whole body, as Anthropic has it. Source: https://docs.anthropic.com/en/api/errors."""
+
+    error: AnthropicErrorBody
+
+
+def status_of(error: ServingError) -> int:
+    """HTTP status of an error."""
+    return told(error)[0]
+
+
+def told(error: ServingError) -> tuple[int, str, str]:
+    """HTTP status, and the type of the error to clients of OpenAI and of Anthropic."""
+    for kind, status, label, anthropic in _STATUS:
         if isinstance(error, kind):
-            return status, label
-    if error.retryable:
-        return 503, "service_unavailable_error"
-    return 500, "server_error"
+            return status, label, anthropic
+    return _UNAVAILABLE if error.retryable else _INTERNAL
 
 
-def error_body(error: ServingError) -> bytes:
-    """The JSON that tells of an error; what went wrong inside is for the log only."""
-    status, label = status_of(error)
-    message = "the server had an internal error" if status == 500 else error.message
+def public_message(error: ServingError) -> str:
+    """What a client may read of an error; what went wrong inside is for the log only."""
+    return "the server had an internal error" if status_of(error) == 500 else error.message
+
+
+def error_body(error: ServingError, shape: Shape = "openai") -> bytes:
+    """The JSON that tells of an error."""
+    _, label, anthropic = told(error)
+    message = public_message(error)
+    if shape == "anthropic":
+        if error.param and error.param not in message:  # which has no field of its own there
+            message = f"{error.param}: {message}"
+        return _encode(AnthropicErrorReply(AnthropicErrorBody(anthropic, message)))
     return _encode(ErrorReply(ErrorBody(message, label, error.param, error.code)))
 
 
-def error_response(error: ServingError) -> web.Response:
+def error_response(error: ServingError, shape: Shape = "openai") -> Response:
     """The answer that tells of an error, before anything else was sent."""
-    status, _ = status_of(error)
-    headers = {}
-    if error.retryable or error.retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s or 1)))
-    response = json_response(error_body(error), status=status, headers=headers)
-    if isinstance(error, Draining):
-        response.force_close()
-    return response
+    headers = {**limit_headers(error)}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(
+        error_body(error, shape), status_of(error), headers, close=isinstance(error, Draining)
+    )
 
 
-def http_refusal(refused: web.HTTPException, path: str) -> web.Response:
-    """What aiohttp itself refuses (no such route, wrong method, large body), in our shape."""
-    message = {
-        404: f"there is nothing at {path}",
-        405: f"{path} does not take this method",
-        413: "the request body is too large",
-    }.get(refused.status, refused.reason)
-    body = ErrorReply(ErrorBody(message, "invalid_request_error", None, _code(refused)))
-    allow = {"Allow": refused.headers["Allow"]} if "Allow" in refused.headers else {}
-    return json_response(_encode(body), status=refused.status, headers=allow)
-
-
-def malformed(status: int) -> web.Response:
-    """What is not even HTTP, or (500) failed where no handler could say why."""
-    if status >= 500:
-        response = error_response(ServingError("internal"))
+def http_refusal(refused: Refused, shape: Shape = "openai") -> Response:
+    """What is refused before any handler saw it, in our shape."""
+    if shape == "anthropic":
+        kind = "not_found_error" if refused.status == 404 else "invalid_request_error"
+        body = _encode(AnthropicErrorReply(AnthropicErrorBody(kind, refused.message)))
     else:
-        error = InvalidRequest("this is not a well-formed HTTP request, or its head is too large")
-        response = json_response(error_body(error), status=status)
-    response.headers["Server"] = SERVER
-    return response
-
-
-def json_response(
-    body: bytes, *, status: int = 200, headers: dict[str, str] | None = None
-) -> web.Response:
-    """An answer whose body is JSON already."""
-    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
-
-
-def _code(refused: web.HTTPException) -> str:
-    return HTTPStatus(refused.status).phrase.lower().replace(" ", "_")
+        code = HTTPStatus(refused.status).phrase.lower().replace(" ", "_")
+        error = ErrorBody(refused.message, "invalid_request_error", None, code)
+        body = _encode(ErrorReply(error))
+    return Response(body, refused.status)

@@ -3,7 +3,7 @@
 import codecs
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -46,13 +46,13 @@ class TextLogprobs(Struct, frozen=True):
     text_offset: list[int]
 
 
-Logprobs = ChatLogprobs | TextLogprobs
+L_co = TypeVar("L_co", bound=ChatLogprobs | TextLogprobs, covariant=True)
 
 
-class Spelling(Protocol):
+class Spelling(Protocol[L_co]):
     """Spells the log-probabilities of one choice."""
 
-    def spell(self, tokens: list[int], logprobs: list[TokenLogprobs]) -> Logprobs:
+    def spell(self, tokens: list[int], logprobs: list[TokenLogprobs]) -> L_co:
         """Those of the next tokens."""
 
 

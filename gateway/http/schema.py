@@ -5,16 +5,16 @@ with the extensions that vLLM made common (`top_k`, `min_p`, `stop_token_ids`, `
 `repetition_penalty`, `structured_outputs`, `guided_*`, `chat_template_kwargs`).
 """
 
-import re
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from config.errors import InvalidRequest
-from gateway.parameters import room
+from gateway.efforts import Effort, effort_arguments
+from gateway.http.body import BodyReader
+from gateway.parameters import RANGES, room
 from transport.messages.client import ChatMessage, GenerationParameters
-from transport.parameters import misfit, unknown_parameter
 
 
 class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,21 +27,23 @@ class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
 class Body(GenerationParameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What both kinds of request have in common.
 
-    Below `user` come parameters that change nothing here, then those that are known and not done:
-    they may be sent with the values that ask for nothing.
+    `prompt_cache_key` or `user` name the session, where no header does. Below them come parameters
+    that change nothing here, then those that are known and not done: they may be sent with the
+    values that ask for nothing.
     """
 
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    service_tier: Any = None
+    prompt_cache_key: str | None = None
     user: str | None = None
 
     metadata: dict[str, Any] | None = None
     store: bool | None = None
-    service_tier: str | None = None
     safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
 
     min_tokens: Any = None
 
@@ -50,16 +52,25 @@ class ChatBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`POST /v1/chat/completions`."""
 
     messages: list[ChatMessage]
+    reasoning_effort: Effort | None = None
     prediction: Any = None
 
     functions: Any = None
     function_call: Any = None
     modalities: Any = None
     audio: Any = None
-    reasoning_effort: Any = None
     verbosity: Any = None
     web_search_options: Any = None
+    moderation: Any = None
     chat_template: Any = None
+
+    def with_effort(self) -> "ChatBody":
+        """The same with the effort among the variables of the template; what the client itself
+        says there counts."""
+        if self.reasoning_effort is None:
+            return self
+        arguments = effort_arguments(self.reasoning_effort) | (self.chat_template_kwargs or {})
+        return msgspec.structs.replace(self, chat_template_kwargs=arguments)
 
 
 class CompletionBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,8 +78,8 @@ class CompletionBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     prompt: str | list[int | str | list[int]]
     best_of: int | None = None
+    echo: bool | None = None
 
-    echo: Any = None
     suffix: Any = None
 
     def prompts(self, context_tokens: int) -> list[str | list[int]]:
@@ -97,42 +108,36 @@ class CompletionBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True
 MAX_PROMPTS = 128
 # Parameters that are known and not done, with the values that ask for nothing.
 _INERT: dict[str, tuple[Any, ...]] = {
+    "service_tier": ("auto", "default"),
     "min_tokens": (0,),
     "functions": ([],),
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
     "audio": (),
-    "reasoning_effort": (),
-    "verbosity": (),
+    "verbosity": ("medium",),
     "web_search_options": (),
+    "moderation": (),
     "chat_template": (),
-    "echo": (False,),
     "suffix": ("",),
 }
+_IGNORED = (
+    "stream_options.include_obfuscation",
+    "metadata",
+    "store",
+    "safety_identifier",
+    "prompt_cache_retention",
+    "prompt_cache_options",
+    "prediction",
+)
 _INSTEAD = {
     "functions": "; use tools",
     "function_call": "; use tool_choice",
-    "reasoning_effort": "; models that know it read it from chat_template_kwargs",
+    "service_tier": "; auto and default are",
 }
-_UNKNOWN = re.compile(r"unknown field `(.*?)`(?: - at `\$\.?(.*)`)?$")
-
 B = TypeVar("B", bound=Body)
-
-
-class BodyReader(msgspec.Struct, frozen=True):
-    """Reads request bodies of one kind."""
-
-    decoder: msgspec.json.Decoder[Any]
-    inert: dict[str, tuple[Any, ...]]
-
-
-def _reader(kind: type[Body]) -> BodyReader:
-    inert = {name: values for name, values in _INERT.items() if name in kind.__struct_fields__}
-    return BodyReader(msgspec.json.Decoder(kind), inert)
-
-
-_READERS: dict[type[Body], BodyReader] = {
-    kind: _reader(kind) for kind in (ChatBody, CompletionBody)
+_READERS: dict[type[Body], BodyReader[Any]] = {
+    kind: BodyReader(kind, _INERT, _INSTEAD, _IGNORED, RANGES)
+    for kind in (ChatBody, CompletionBody)
 }
 
 
@@ -142,25 +147,11 @@ def read_body(kind: type[B], raw: bytes) -> B:
     Raises:
         InvalidRequest: not JSON, or names the parameter that is unknown, wrong or not supported.
     """
-    reader = _READERS[kind]
-    try:
-        body: B = reader.decoder.decode(raw)
-    except msgspec.ValidationError as error:
-        raise _refusal(str(error), kind) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"the body is not valid JSON: {error}") from error
-    for name, harmless in reader.inert.items():
-        value = getattr(body, name)
-        if value is not None and not any(_same(value, it) for it in harmless):
-            instead = _INSTEAD.get(name, "")
-            raise InvalidRequest(f"{name} is not supported by this server{instead}", param=name)
+    body: B = _READERS[kind].read(raw)
     _check_stream_options(body)
-    _check_best_of(body)
+    if isinstance(body, CompletionBody):
+        _check_completion(body)
     return body
-
-
-def _same(value: object, harmless: object) -> bool:
-    return value == harmless and isinstance(value, bool) == isinstance(harmless, bool)
 
 
 def _check_stream_options(body: Body) -> None:
@@ -170,15 +161,13 @@ def _check_stream_options(body: Body) -> None:
         )
 
 
-def _check_best_of(body: Body) -> None:
-    if isinstance(body, CompletionBody) and body.best_of not in {None, body.n or 1}:
+def _check_completion(body: CompletionBody) -> None:
+    if body.echo and body.logprobs is not None and body.logprobs is not False:
+        raise InvalidRequest(
+            "echo with logprobs is not supported: prompts have no log-probabilities here",
+            param="echo",
+        )
+    if body.best_of not in {None, body.n or 1}:
         raise InvalidRequest(
             "best_of is only supported where it equals n: all answers are given", param="best_of"
         )
-
-
-def _refusal(message: str, kind: type[Body]) -> InvalidRequest:
-    unknown = _UNKNOWN.search(message)
-    if unknown is not None and not unknown.group(2):
-        return unknown_parameter(unknown.group(1), kind.__struct_fields__)
-    return misfit(message)

@@ -1,4 +1,4 @@
-"""The objects of the OpenAI API that we answer with, and the bytes around a stream's text."""
+"""The objects of the OpenAI API that we answer with."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,13 +7,10 @@ import msgspec
 from msgspec import Struct
 
 from gateway.answer import Ending
-from gateway.dispatch.types import ModelView
-from gateway.http.logprobs import Logprobs
-from gateway.text.pieces import Piece, ToolCallDelta
-from transport.messages.topology import ModelState
+from gateway.http.logprobs import ChatLogprobs, TextLogprobs
 
-_encode = msgspec.json.Encoder().encode
-_MARK = "\x00text\x00"  # where the text goes in a prepared event
+FinishReason = Literal["stop", "length", "tool_calls"]
+ServiceTier = Literal["default"]
 
 
 class PromptDetails(Struct, frozen=True):
@@ -62,8 +59,8 @@ class ChatChoice(Struct, frozen=True):
 
     index: int
     message: Message
-    logprobs: Logprobs | None
-    finish_reason: str
+    logprobs: ChatLogprobs | None
+    finish_reason: FinishReason
 
 
 class TextChoice(Struct, frozen=True):
@@ -71,8 +68,8 @@ class TextChoice(Struct, frozen=True):
 
     index: int
     text: str
-    logprobs: Logprobs | None
-    finish_reason: str | None
+    logprobs: TextLogprobs | None
+    finish_reason: FinishReason | None
 
 
 class Delta(Struct, frozen=True, omit_defaults=True):
@@ -89,64 +86,57 @@ class ChunkChoice(Struct, frozen=True):
 
     index: int
     delta: Delta
-    logprobs: Logprobs | None
-    finish_reason: str | None
-
-
-Choice = ChatChoice | TextChoice | ChunkChoice
+    logprobs: ChatLogprobs | None
+    finish_reason: FinishReason | None
 
 
 class Head(Struct, frozen=True):
-    """What all objects of one request begin with."""
+    """What is the same in all objects of one request."""
 
     id: str
-    object: str
     created: int
     model: str
     system_fingerprint: str
+    service_tier: ServiceTier | msgspec.UnsetType = msgspec.UNSET  # said when it was asked for
 
 
-class Reply(Struct, frozen=True):
-    """A whole answer, or a chunk of one; `usage` is left out of chunks unless asked for."""
+class ChatCompletion(Struct, frozen=True):
+    """A whole answer of a chat."""
 
     id: str
-    object: str
+    object: Literal["chat.completion"]
     created: int
     model: str
     system_fingerprint: str
-    choices: list[Choice]
+    choices: list[ChatChoice]
+    usage: Usage
+    service_tier: ServiceTier | msgspec.UnsetType = msgspec.UNSET
+
+
+class ChatChunk(Struct, frozen=True):
+    """A chunk of an answer of a chat; `usage` is left out unless asked for."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[ChunkChoice]
     usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
+    service_tier: ServiceTier | msgspec.UnsetType = msgspec.UNSET
 
 
-class Model(Struct, frozen=True):
-    """A model in the list of models.
-
-    What its card says is None until an engine of it was up. `batching` "serial": its requests are
-    answered one after the other, since what it computes in batches is wrong.
-    """
+class TextCompletion(Struct, frozen=True):
+    """Continuations of prompts, whole or a chunk of them, from which `usage` is left out unless
+    asked for."""
 
     id: str
+    object: Literal["text_completion"]
     created: int
-    state: ModelState
-    context_length: int | None
-    batching: Literal["batch", "serial"] | None
-    object: Literal["model"] = "model"
-    owned_by: str = "mlx-serving"
-
-
-class ModelList(Struct, frozen=True):
-    """`GET /v1/models`."""
-
-    data: list[Model]
-    object: Literal["list"] = "list"
-
-
-def model_object(view: ModelView) -> Model:
-    """A model as the API shows it."""
-    card = view.card
-    if card is None:
-        return Model(view.name, 0, view.state, None, None)
-    return Model(view.name, card.created_time, view.state, card.context_tokens, card.batching)
+    model: str
+    system_fingerprint: str
+    choices: list[TextChoice]
+    usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def usage(ends: Sequence[Ending], n: int) -> Usage:
@@ -161,78 +151,3 @@ def usage(ends: Sequence[Ending], n: int) -> Usage:
         min(end.cached_tokens for end in ends[at : at + n]) for at in range(0, len(ends), n)
     )
     return Usage(prompt, completion, prompt + completion, PromptDetails(cached))
-
-
-def reply(head: Head, choices: list[Choice], used: Usage) -> bytes:
-    """The body of a buffered answer."""
-    return _encode(
-        Reply(
-            head.id, head.object, head.created, head.model, head.system_fingerprint, choices, used
-        )
-    )
-
-
-class EventShapes:
-    """Makes the events of one stream; what does not change is encoded once."""
-
-    def __init__(self, head: Head, *, chat: bool, include_usage: bool) -> None:
-        self._head = head
-        self._chat = chat
-        self._used: msgspec.UnsetType | None = None if include_usage else msgspec.UNSET
-        self.include_usage = include_usage
-
-    def text_frame(self, index: int) -> tuple[bytes, bytes]:
-        """What stands before and after the JSON text in each event of a choice."""
-        before, after = self._event([self._choice(index, _MARK, None)]).split(_encode(_MARK))
-        return before, after
-
-    def first(self, index: int) -> bytes:
-        """The event that opens a choice; completions have none."""
-        if not self._chat:
-            return b""
-        return self._event([ChunkChoice(index, Delta("assistant", ""), None, None)])
-
-    def last(self, index: int, reason: str) -> bytes:
-        """The event that ends a choice."""
-        if not self._chat:
-            return self._event([TextChoice(index, "", None, reason)])
-        return self._event([ChunkChoice(index, Delta(), None, reason)])
-
-    def piece(self, index: int, piece: Piece, logprobs: Logprobs | None) -> bytes:
-        """The event with more of a choice that is not just text."""
-        if not self._chat:
-            return self._event([TextChoice(index, piece.content, logprobs, None)])
-        return self._event([ChunkChoice(index, _delta(piece), logprobs, None)])
-
-    def usage(self, used: Usage) -> bytes:
-        """The event with the usage, after all choices ended."""
-        return self._event([], used)
-
-    def _choice(self, index: int, text: str, reason: str | None) -> Choice:
-        if self._chat:
-            return ChunkChoice(index, Delta(content=text), None, reason)
-        return TextChoice(index, text, None, reason)
-
-    def _event(self, choices: list[Choice], used: Usage | None = None) -> bytes:
-        head = self._head
-        shown = self._used if used is None else used
-        chunk = Reply(
-            head.id, head.object, head.created, head.model, head.system_fingerprint, choices, shown
-        )
-        return b"data: %b\n\n" % _encode(chunk)
-
-
-def _delta(piece: Piece) -> Delta:
-    calls = [_call_piece(call) for call in piece.tool_calls]
-    thought = piece.reasoning or None
-    # Tokens whose text is held back have an empty text.
-    content = piece.content or (None if thought or calls else "")
-    return Delta(content=content, reasoning_content=thought, tool_calls=calls or None)
-
-
-def _call_piece(call: ToolCallDelta) -> CallShape:
-    kind: Literal["function"] | None = None if call.id is None else "function"
-    return CallShape(CalledFunction(call.name, call.arguments), call.index, call.id, kind)
-
-
-DONE = b"data: [DONE]\n\n"

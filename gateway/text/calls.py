@@ -13,12 +13,15 @@ class CallSplitter:
     """Finds calls as a family of models writes them; everything else is content.
 
     White space next to calls belongs to neither. `schemas` are those of the functions that may
-    be called, by name.
+    be called, by name. With `single` it is `over` as soon as a call is complete, passes on only
+    the first one, and looks at nothing that follows.
     """
 
-    def __init__(self, family: Family, schemas: Schemas) -> None:
+    def __init__(self, family: Family, schemas: Schemas, *, single: bool = False) -> None:
         self._family = family
         self._schemas = schemas
+        self._single = single
+        self.over = False
         self._openers = {opener.text: opener for opener in family.openers}
         self._tags = (*self._openers, *family.silent, *family.trailing)
         self._pattern = literal_pattern(self._tags)
@@ -31,6 +34,8 @@ class CallSplitter:
 
     def feed(self, text: str) -> tuple[str, list[ToolCallDelta]]:
         """The content and the calls that this text sets free."""
+        if self.over:
+            return "", []
         if self._reader is None and not self._held and not self._fresh and self._plain(text):
             self._called = False
             return text, []
@@ -38,6 +43,8 @@ class CallSplitter:
 
     def finish(self) -> tuple[str, list[ToolCallDelta]]:
         """What was held back; a call that was cut off stays so."""
+        if self.over:
+            return "", []
         content, deltas = self._split("", last=True)
         rest, self._held = self._held, ""
         return content + ("" if self._called and rest.isspace() else rest), deltas
@@ -58,8 +65,11 @@ class CallSplitter:
             deltas += found
             if found:
                 self.count, self._called, self._held = self._reader.index, True, ""
+            if self._single and self._reader.complete:
+                self.over = True
+                break
             pending = self._leave(self._reader, content) if self._reader.over else None
-        return "".join(content), deltas
+        return "".join(content), [it for it in deltas if it.index == 0 or not self._single]
 
     def _leave(self, reader: CallReader, content: list[str]) -> str:
         self._reader = None
@@ -98,7 +108,9 @@ class CallSplitter:
 
     def _enter(self, opener: Opener, space: str, rest: str) -> str:
         self._held = space  # it comes out again if this is no call
-        self._reader = CallReader(self._family, opener, opener.text, self._schemas, self.count)
+        self._reader = CallReader(
+            self._family, opener, opener.text, self._schemas, self.count, single=self._single
+        )
         return rest
 
     def _hold(self, text: str, content: list[str]) -> None:

@@ -8,6 +8,8 @@ from typing import Protocol
 from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel, DecodeStream
 
+_Utf8 = codecs.getincrementaldecoder("utf-8")
+
 
 class Detokenizer(Protocol):
     """Turns the tokens of one answer into text; special tokens have none, unless they are shown."""
@@ -39,7 +41,7 @@ class ByteLevelDetokenizer:
 
     def __init__(self, table: TokenBytes) -> None:
         self._table = table
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._decode = _Utf8("replace").decode
 
     def feed(self, tokens: list[int]) -> str:
         """See `Detokenizer`."""

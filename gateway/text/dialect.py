@@ -29,6 +29,7 @@ class Capabilities(Struct, frozen=True):
     tools: bool
     reasoning: bool
     tool_format: str | None = None  # the name of the family
+    reasoning_optional: bool = False  # whether it thinks can be chosen
 
 
 class Dialect:
@@ -54,6 +55,7 @@ class Dialect:
             tools=family is not None,
             reasoning=self._tags is not None or isinstance(family, Harmony),
             tool_format=family.name if family else None,
+            reasoning_optional=self._thinking is not None,
         )
 
     def check_tools(self, tools: Tools) -> None:
@@ -90,7 +92,7 @@ class Dialect:
         if not tools or self._family is None:
             return TaggedParser(thinker, None) if thinker else None
         schemas = {it.name: it.parameters for it in functions_of(tools)}
-        return TaggedParser(thinker, CallSplitter(self._family, schemas), parallel=parallel)
+        return TaggedParser(thinker, CallSplitter(self._family, schemas, single=not parallel))
 
     def tool_grammar(
         self, prompt: str, tools: Tools, *, named: str | None, parallel: bool

@@ -117,6 +117,15 @@ def embedded(schema: dict[str, Any] | bool, *, strict: bool, param: str) -> str:
     return "%json " + json.dumps(json.loads(source)["grammars"][0]["json_schema"])
 
 
+def oversized(size: int, max_bytes: int, param: str) -> InvalidRequest:
+    """The refusal of a schema, or what is in its place, of so many bytes."""
+    return InvalidRequest(
+        f"{param} has {size} bytes, and up to {max_bytes} are allowed "
+        "(structured_output.max_schema_bytes)",
+        param=param,
+    )
+
+
 def _from_schema(schema: dict[str, Any] | bool, strict: bool, param: str) -> str:
     if isinstance(schema, dict) and "x-guidance" in schema:
         raise InvalidRequest(f"{param}: x-guidance is not a keyword of JSON Schema", param=param)
@@ -148,11 +157,7 @@ def _json_text(schema: object, param: str) -> str:
 def _check_size(text: str, max_bytes: int | None, param: str) -> None:
     size = len(text.encode(errors="replace"))
     if max_bytes is not None and size > max_bytes:
-        raise InvalidRequest(
-            f"{param} has {size} bytes, and up to {max_bytes} are allowed "
-            "(structured_output.max_schema_bytes)",
-            param=param,
-        )
+        raise oversized(size, max_bytes, param)
 
 
 def _literal(text: str) -> str:

@@ -20,7 +20,10 @@ _NAME = re.compile(r"to=functions\.([\w.-]+)")
 
 
 class HarmonyParser:
-    """Thoughts come in the channel `analysis`, calls are messages to `functions.NAME`."""
+    """Thoughts come in the channel `analysis`, calls are messages to `functions.NAME`.
+
+    With `parallel` false it is over when a call is complete, and only the first one is passed on.
+    """
 
     def __init__(self, *, parallel: bool = True) -> None:
         self._parallel = parallel
@@ -29,17 +32,23 @@ class HarmonyParser:
         self._thinking = False
         self._scanner: ArgumentScanner | None = None
         self._calls = 0
+        self._over = False
 
     @property
     def called(self) -> bool:
         """See `AnswerParser`."""
         return self._calls > 0
 
+    @property
+    def over(self) -> bool:
+        """See `AnswerParser`."""
+        return self._over
+
     def feed(self, text: str) -> Piece:
         """See `AnswerParser`."""
         self._text += text
         out = _Out()
-        while self._header(out) if self._in_header else self._body(out):
+        while not self._over and (self._header(out) if self._in_header else self._body(out)):
             pass
         return out.piece(None if self._parallel else 1)
 
@@ -47,7 +56,7 @@ class HarmonyParser:
         """See `AnswerParser`."""
         text, self._text = self._text, ""
         out = _Out()
-        if not (self._in_header and text.startswith((CHANNEL, START))):
+        if not self._over and not (self._in_header and text.startswith((CHANNEL, START))):
             self._pass(text, out)
         return out.piece(None if self._parallel else 1)
 
@@ -93,6 +102,7 @@ class HarmonyParser:
             passed, text = self._scanner.feed(text)
             if passed:
                 out.calls.append(ToolCallDelta(self._calls - 1, None, None, passed))
+            self._over = self._scanner.done and not self._parallel
             text = text if self._scanner.broken else ""
         elif self._scanner is not None:
             return

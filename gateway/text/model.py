@@ -20,8 +20,7 @@ from transport.messages.topology import ModelCard
 LONG_TEXT_CHARS = 8192  # about a millisecond of tokenising: from here on in a thread
 CHARS_PER_TOKEN = 16  # more than any language needs: text beyond is looked at in two steps
 CUT_TOKENS = 64
-MESSAGE_CHARS = 64  # what rendering one message costs, as if it were text
-TOOL_CHARS = 512  # and one tool
+VALUE_CHARS = 16  # what rendering a value costs (a message is about four), as if it were text
 END_TOKENS = 16  # more than any tag has
 T = TypeVar("T")
 
@@ -50,6 +49,11 @@ class TextModel:
     def capabilities(self) -> Capabilities:
         """What this model can do beyond plain text."""
         return self._dialect.capabilities
+
+    @property
+    def has_template(self) -> bool:
+        """Whether it can hold conversations."""
+        return self._renderer is not None
 
     def render(
         self,
@@ -112,9 +116,7 @@ class TextModel:
 
     def _end(self, prompt: Sequence[int]) -> str:
         """The last words of a prompt, which say whether it ends within thoughts."""
-        end = list(prompt[-END_TOKENS:])
-        text: str = self._tokenizer.decode(end, skip_special_tokens=False)
-        return text
+        return self.decode(list(prompt[-END_TOKENS:]))
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """Token ids of a text; any thread, without the interpreter's lock, which the tokenizer's
@@ -122,6 +124,22 @@ class TextModel:
         (found,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=add_special_tokens)
         ids: list[int] = found.ids
         return ids
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts, with the model's own around each; as `encode`."""
+        return [it.ids for it in self._tokenizer.encode_batch_fast(texts, add_special_tokens=True)]
+
+    def encode_cut(self, texts: Sequence[str], longest: int) -> list[list[int]]:
+        """The same of the beginnings of texts, so that none has more than `longest` tokens."""
+        found = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        for one in found:
+            one.truncate(longest - self.special_tokens)
+        return [self._tokenizer.post_process(one).ids for one in found]
+
+    @property
+    def special_tokens(self) -> int:
+        """How many of its own a model puts around a text."""
+        return int(self._tokenizer.num_special_tokens_to_add(False))
 
     def encode_prompt(self, text: str, param: str, context_tokens: int) -> list[int]:
         """Token ids of a prompt; a template wrote its special tokens into "messages" already.
@@ -141,6 +159,11 @@ class TextModel:
     def texts(self, tokens: list[int]) -> list[str]:
         """What each token stands for, alone."""
         return [self._tokenizer.decode([token], skip_special_tokens=False) for token in tokens]
+
+    def decode(self, tokens: list[int]) -> str:
+        """The text that tokens stand for together; special ones too."""
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=False)
+        return text
 
     def token_bytes(self, token: int) -> bytes:
         """What a token stands for, alone; special ones too."""
@@ -174,26 +197,19 @@ class TextModels:
             self._loaded[card.name] = (card.folder, loading)
         return loading.result() if loading.done() else await asyncio.shield(loading)
 
-    async def prompt(self, text: TextModel, prompt: str, context_tokens: int) -> list[int]:
-        """Tokenise a prompt without holding up the event loop.
+    async def prompts(
+        self, text: TextModel, prompts: Sequence[str], context_tokens: int
+    ) -> list[list[int]]:
+        """Tokenise prompts without holding up the event loop.
 
         Raises:
             ContextTooLong: as `TextModel.encode_prompt`.
         """
-        return await self._run(
-            len(prompt), lambda: text.encode_prompt(prompt, "prompt", context_tokens)
-        )
 
-    async def tokenize(
-        self, text: TextModel, given: str, *, add_special_tokens: bool
-    ) -> tuple[list[int], list[str]]:
-        """Token ids of a text and what each stands for, without holding up the event loop."""
+        def work() -> list[list[int]]:
+            return [text.encode_prompt(prompt, "prompt", context_tokens) for prompt in prompts]
 
-        def work() -> tuple[list[int], list[str]]:
-            ids = text.encode(given, add_special_tokens=add_special_tokens)
-            return ids, text.texts(ids)
-
-        return await self._run(len(given), work)
+        return await self.run(chars_of(prompts), work)
 
     async def conversation(
         self,
@@ -217,8 +233,7 @@ class TextModels:
             prompt = text.render(messages, tools, arguments, constrained=constrained)
             return text.encode_prompt(prompt, "messages", context_tokens)
 
-        size = sum(len(message["content"] or "") + MESSAGE_CHARS for message in messages)
-        return await self._run(size + TOOL_CHARS * len(tools or ()), work)
+        return await self.run(chars_of([messages, tools, arguments]), work)
 
     async def aside(self, work: Callable[[], T]) -> T:
         """Do something slow without holding up the event loop."""
@@ -232,10 +247,28 @@ class TextModels:
         """Take no more work; what a thread does right now is finished."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, chars: int, work: Callable[[], T]) -> T:
+    async def run(self, chars: int, work: Callable[[], T]) -> T:
+        """Do work on so many characters, aside if they are many."""
         if chars < LONG_TEXT_CHARS:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def chars_of(given: object) -> int:
+    """What rendering JSON costs, in characters of text.
+
+    From `LONG_TEXT_CHARS` on nothing more is looked into, so that it takes no time itself.
+    """
+    chars, waiting = 0, [given]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            chars += len(value)
+        elif isinstance(value, Mapping | list | tuple):
+            chars += VALUE_CHARS * len(value)
+            if chars < LONG_TEXT_CHARS:
+                waiting += [*value, *value.values()] if isinstance(value, Mapping) else value
+    return chars
 
 
 def _failed(loading: asyncio.Future[TextModel]) -> bool:

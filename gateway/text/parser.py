@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from gateway.text.calls import CallSplitter
-from gateway.text.pieces import Piece, ToolCallDelta, joined
+from gateway.text.pieces import Piece, joined
 from gateway.text.thoughts import ThoughtSplitter
 
 
@@ -23,28 +23,27 @@ class AnswerParser(Protocol):
     def called(self) -> bool:
         """Whether a call was made (or begun)."""
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing that could follow counts: the one call that is allowed is complete."""
+
 
 class TaggedParser:
-    """For models that set thoughts and calls apart by tags.
+    """For models that set thoughts and calls apart by tags."""
 
-    With `parallel` false, only the first call of an answer is passed on.
-    """
-
-    def __init__(
-        self,
-        thoughts: ThoughtSplitter | None,
-        calls: CallSplitter | None,
-        *,
-        parallel: bool = True,
-    ) -> None:
+    def __init__(self, thoughts: ThoughtSplitter | None, calls: CallSplitter | None) -> None:
         self._thoughts = thoughts
         self._calls = calls
-        self._parallel = parallel
 
     @property
     def called(self) -> bool:
         """See `AnswerParser`."""
         return self._calls is not None and self._calls.count > 0
+
+    @property
+    def over(self) -> bool:
+        """See `AnswerParser`."""
+        return self._calls is not None and self._calls.over
 
     def feed(self, text: str) -> Piece:
         """See `AnswerParser`."""
@@ -60,14 +59,11 @@ class TaggedParser:
         if self._calls is None:
             return piece
         content, deltas = self._calls.finish()
-        calls = joined(piece.tool_calls + self._wanted(deltas))
+        calls = joined(piece.tool_calls + deltas)
         return Piece(piece.content + content, reasoning, calls)
 
     def _answer(self, reasoning: str, text: str) -> Piece:
         if self._calls is None or not text:
             return Piece(text, reasoning)
         content, deltas = self._calls.feed(text)
-        return Piece(content, reasoning, self._wanted(deltas))
-
-    def _wanted(self, deltas: list[ToolCallDelta]) -> list[ToolCallDelta]:
-        return joined(deltas if self._parallel else [it for it in deltas if it.index == 0])
+        return Piece(content, reasoning, joined(deltas))

@@ -12,9 +12,14 @@ class TextStream:
         self._stops = StopMatcher(stops)
 
     @property
+    def stop_text(self) -> str | None:
+        """The stop text that was found; whatever comes after it is not part of the answer."""
+        return self._stops.found
+
+    @property
     def stopped(self) -> bool:
-        """A stop text was found; whatever comes after it is not part of the answer."""
-        return self._stops.stopped
+        """Whether one was found."""
+        return self._stops.found is not None
 
     def feed(self, tokens: list[int]) -> str:
         """The text that these tokens set free."""

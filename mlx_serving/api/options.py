@@ -28,7 +28,6 @@ _INERT: dict[str, tuple[object, ...]] = {
     "quantization": (),
     "signal": (),
     "stream_id": (),
-    "priority": (),
 }
 _OWN = {"model", "prompt", "messages", "timeout_ms", "structured"}
 _LOADING = {"model", "alias", "replicas", "timeout_s", "parameters"}

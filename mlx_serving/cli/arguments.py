@@ -25,6 +25,16 @@ def positive(text: str) -> int:
     return _between(text, 1, 1000)
 
 
+def days(text: str) -> int:
+    """How long a key is good: up to ten years."""
+    return _between(text, 1, 3650)
+
+
+def limit(text: str) -> int:
+    """Requests, tokens or streams at most."""
+    return _between(text, 1, 1_000_000_000)
+
+
 def not_negative(text: str) -> float:
     """Seconds, up to a day."""
     try:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _CONNECT_S = 5.0
 _SILENCE_S = 600.0  # the server's own deadline for a request comes first
+_MAX_KEY_BYTES = 16 * 1024
 
 Message = dict[str, str]
 
@@ -26,12 +27,16 @@ def add(commands: "Commands", common: ArgumentParser) -> None:
         "--url", default="http://127.0.0.1:8080", metavar="URL", help="the server's address"
     )
     parser.add_argument("--model", metavar="M", help="which model; default: the first it serves")
+    parser.add_argument(
+        "--key-file", metavar="FILE", help="a file with the API key, where the server wants one"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: Namespace) -> int:
     """Talk until Ctrl-D; Ctrl-C stops an answer."""
-    conversation = Conversation(arguments.url, arguments.model)
+    key = _key(arguments.key_file) if arguments.key_file else None
+    conversation = Conversation(arguments.url, arguments.model, key)
     person = sys.stdin.isatty()
     if person:
         _use_line_editing()
@@ -48,6 +53,17 @@ def run(arguments: Namespace) -> int:
             continue
         if text.strip():
             _answer(conversation, text, forgiving=person)
+
+
+def _key(file: str) -> str:
+    from pathlib import Path
+
+    from config.errors import ConfigError
+
+    words = Path(file).expanduser().read_bytes()[:_MAX_KEY_BYTES].split()
+    if len(words) != 1 or not words[0].isascii():
+        raise ConfigError(f"--key-file: {file} should have an API key and nothing else")
+    return words[0].decode()
 
 
 def _answer(conversation: "Conversation", text: str, *, forgiving: bool) -> None:
@@ -75,8 +91,11 @@ def _use_line_editing() -> None:
 class Conversation:
     """What was said so far, with one model of one server."""
 
-    def __init__(self, url: str, model: str | None = None) -> None:
+    def __init__(self, url: str, model: str | None = None, key: str | None = None) -> None:
         self._url = _checked(url)
+        self._headers = {"Content-Type": "application/json"}
+        if key is not None:
+            self._headers["Authorization"] = f"Bearer {key}"
         self.messages: list[Message] = []
         self.model = model or self._first_model()
 
@@ -128,9 +147,10 @@ class Conversation:
             connection.connect()
             if connection.sock:
                 connection.sock.settimeout(_SILENCE_S)
-            headers = {"Content-Type": "application/json"}
             base = self._url.path.rstrip("/").removesuffix("/v1")
-            connection.request(method, base + path, json.dumps(body) if body else None, headers)
+            connection.request(
+                method, base + path, json.dumps(body) if body else None, self._headers
+            )
             response = connection.getresponse()
         except (OSError, HTTPException) as error:
             connection.close()
@@ -194,8 +214,9 @@ def _content(event: dict[str, Any]) -> Generator[str]:
 def _refusal(response: "HTTPResponse") -> Exception:
     from config.errors import from_wire
 
+    remedy = "; name a file with a key: --key-file" if response.status == 401 else ""
     try:
         error = json.loads(response.read())["error"]
-        return from_wire(str(error.get("code")), str(error["message"]))
+        return from_wire(str(error.get("code")), str(error["message"]) + remedy)
     except (ValueError, KeyError, TypeError, AttributeError):
         return from_wire("", f"the server answered {response.status} {response.reason}")

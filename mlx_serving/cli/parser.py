@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any, NoReturn
 
-from mlx_serving.cli import admin, chat, completion, config, serve, version
+from mlx_serving.cli import admin, chat, completion, config, keys, serve, version
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,6 +31,6 @@ def build_parser() -> Parser:
     common = Parser(add_help=False)
     common.add_argument("--verbose", action="store_true", help="say more, of errors too")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (serve, admin, chat, config, completion, version):
+    for command in (serve, admin, keys, chat, config, completion, version):
         command.add(commands, common)
     return parser

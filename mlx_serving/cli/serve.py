@@ -25,6 +25,9 @@ def add(commands: "Commands", common: ArgumentParser) -> None:
     parser.add_argument("--gateways", type=count, metavar="N", help="HTTP processes")
     parser.add_argument("--host", metavar="H", help="address to listen on (127.0.0.1)")
     add_place(parser)
+    parser.add_argument(
+        "--keys-file", metavar="FILE", help="API keys that clients need; see mlx-serving keys"
+    )
     parser.add_argument("--config", metavar="FILE", help="settings; see mlx-serving config")
     parser.add_argument(
         "--strict-config", action="store_true", help="refuse deprecated and ineffective settings"
@@ -39,6 +42,7 @@ def run(arguments: Namespace) -> int:
     """Serve; the exit code is the supervisor's."""
     settings = settings_for(arguments)
     _check_models(settings)
+    _check_auth(settings)
     _warn_of_hardware(settings)
     from mlx_serving.serve import run_server
 
@@ -79,7 +83,8 @@ def _overrides(arguments: Namespace) -> dict[str, Any]:
         "runtime_dir": arguments.runtime_dir,
     }
     models = [{"model": absolute(model), "alias": alias} for model, alias in arguments.models]
-    return {"server": server, "models": models or None}
+    auth = {"keys_file": arguments.keys_file}
+    return {"server": server, "models": models or None, "auth": auth}
 
 
 def _check_models(settings: "Settings") -> None:
@@ -94,6 +99,12 @@ def _check_models(settings: "Settings") -> None:
                 raise ConfigError(f"no folder {model.model}; name an existing one or a hub id")
         elif not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model.model):
             raise ConfigError(f"{model.model!r} is neither demo nor a folder nor a hub id")
+
+
+def _check_auth(settings: "Settings") -> None:
+    from gateway.auth.check import check_files
+
+    check_files(settings.auth)
 
 
 def _warn_of_hardware(settings: "Settings") -> None:

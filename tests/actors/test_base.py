@@ -102,6 +102,25 @@ def test_a_full_inbox_refuses_without_waiting(host):
     free.set()
 
 
+def test_a_full_inbox_takes_what_is_insisted_on_in_its_turn(host):
+    counter = host.start("counter", Counter, inbox=2)
+    free = blocked(counter)
+    counter.tell(Add(1))
+    counter.tell(Add(1))
+    counter.insist(Raise(ValueError))
+    counter.insist(Add(5))
+    free.set()
+    eventually(lambda: host.restarts() == {"counter": 1})
+    assert counter.ask(Total(), ASK_S) == 5
+
+
+def test_an_actor_that_has_ended_takes_nothing_that_is_insisted_on(host):
+    counter = host.start("counter", Counter)
+    host.stop(ASK_S)
+    with pytest.raises(ActorDied):
+        counter.insist(Add(1))
+
+
 def test_what_an_actor_sends_itself_is_never_refused(host):
     class Eager(Counter):
         def on_start(self):

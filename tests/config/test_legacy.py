@@ -183,8 +183,8 @@ def test_a_server_for_everyone_becomes_a_server_for_this_machine(load):
     settings, notices = load("controller: {bindAddress: 0.0.0.0, port: 9000}")
     assert (settings.server.host, settings.server.port) == ("127.0.0.1", 9000)
     assert notices == [
-        "[mlx-serving] controller.bind_address: 0.0.0.0 has no effect: this version has no API "
-        "keys and listens on loopback only."
+        "[mlx-serving] controller.bind_address: 0.0.0.0 has no effect: without API keys "
+        "(auth.keys_file) the server listens on loopback only."
     ]
 
 

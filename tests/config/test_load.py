@@ -263,3 +263,46 @@ def test_a_section_that_may_be_left_out(write):
 def test_faults_in_it_are_named(write, text, fault):
     with pytest.raises(ConfigError, match=re.escape(fault)):
         load_settings(write(f"kv_cache: {text}"), environ={})
+
+
+DISK = "MLX_SERVING_KV_CACHE__DISK__"
+
+
+def test_variables_may_set_together_what_none_of_them_can_alone():
+    found = settings(environ={f"{DISK}DIRECTORY": "/kv", f"{DISK}MAX_BYTES": "10"})
+    assert found.kv_cache.disk == DiskSettings(directory="/kv", max_bytes=10)
+
+
+def test_a_variable_may_go_with_what_the_file_sets(write):
+    file = write("kv_cache: {disk: {directory: /kv}}")
+    assert settings(file, {f"{DISK}MAX_BYTES": "10"}).kv_cache.disk == DiskSettings(
+        directory="/kv", max_bytes=10
+    )
+
+
+def test_an_overlay_may_set_a_part_of_a_section(write):
+    file = write(
+        "kv_cache: {disk: {directory: /kv}}\n"
+        "environments: {development: {kv_cache: {disk: {max_bytes: 10}}}}"
+    )
+    assert settings(file).kv_cache.disk == DiskSettings(directory="/kv", max_bytes=10)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (f"{DISK}MAX_BYTES", "10"),
+        ("MLX_SERVING_KV_CACHE", "{disk: {max_bytes: 10}}"),
+        ("MLX_SERVING_KV_CACHE__DISK", "{}"),
+    ],
+)
+def test_what_no_source_sets_is_laid_at_the_door_of_the_variable(name, text):
+    assert faults(environ={name: text}) == [
+        f"{name}: kv_cache.disk.directory: is missing; set {DISK}DIRECTORY"
+    ]
+
+
+def test_a_bad_value_beside_a_good_one_names_its_variable():
+    assert faults(environ={f"{DISK}DIRECTORY": "/kv", f"{DISK}MAX_BYTES": "x"}) == [
+        f"{DISK}MAX_BYTES: expected `int`, got 'x'"
+    ]

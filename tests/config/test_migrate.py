@@ -36,8 +36,8 @@ environments:
 # Not carried over:
 # mlx.concurrency_limit is deprecated in v1.2.0+ and will be ignored. MLX now uses native Metal \
 scheduler. See docs/MIGRATION_V1.2.md for details.
-# controller.bind_address: 0.0.0.0 has no effect: this version has no API keys and listens on \
-loopback only.
+# controller.bind_address: 0.0.0.0 has no effect: without API keys (auth.keys_file) the server \
+listens on loopback only.
 # No effect (there is no bridge between two languages any more): json_rpc.
 # No effect in this version: continuous_batching.batch_window_ms.
 # environments.production: No effect in this version: continuous_batching.batch_window_ms, \

@@ -42,11 +42,11 @@ def wait_for(condition, timeout_s=60.0, what="the condition"):
 class Server:
     """`mlx-serving serve ARGS` with its own runtime directory."""
 
-    def __init__(self, *args, env=None, stdin=None):
+    def __init__(self, *args, env=None, stdin=None, program="mlx_serving"):
         self.folder = Path(tempfile.mkdtemp(prefix="mlxs-", dir="/tmp"))
         self.runtime = RuntimeDirectory(self.folder / "run")
         self.lines = []
-        command = [sys.executable, "-m", "mlx_serving", "serve", "--port", "0"]
+        command = [sys.executable, "-m", program, "serve", "--port", "0"]
         self.process = subprocess.Popen(
             [*command, "--runtime-dir", str(self.runtime.path), *args],
             stdin=stdin or subprocess.DEVNULL,

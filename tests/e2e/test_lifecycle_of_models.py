@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.server import Server, wait_for
 from tests.e2e.streams import request, run_streams
 from tests.models import TINY_LLAMA, make_model
-from transport.messages.admin import Children, Recycle
+from transport.messages.admin import Children, Recycle, Unload, UnloadReply
 
 pytestmark = [pytest.mark.processes, pytest.mark.mlx, pytest.mark.timeout(300)]
 CONFIG = """
@@ -42,7 +42,7 @@ def refusal(server, model):
     with pytest.raises(urllib.error.HTTPError) as caught:
         server.chat(QUESTION, model=model)
     with caught.value as error:
-        return error.code, json.load(error)["error"]
+        return error.code, json.load(error)["error"], int(error.headers.get("Retry-After", 0))
 
 
 def test_a_lone_engine_is_recycled_under_streams_that_notice_nothing(server):
@@ -83,8 +83,37 @@ def test_a_model_is_loaded_when_it_is_wanted_and_the_idle_one_makes_room(server)
 
 def test_one_that_cannot_be_loaded_says_why_and_is_not_tried_for_ever(server):
     for _ in range(2):
-        status, error = refusal(server, "broken")
+        status, error, retry_after_s = refusal(server, "broken")
         assert (status, error["code"]) == (503, "model_load_failed")
         assert "model in broken" in error["message"]
+        assert 1 <= retry_after_s <= 30
     lines = [line for line in server.lines if "engine:broken:0: loading" in line]
     assert len(lines) == 1
+
+
+def test_one_that_is_not_loaded_can_be_taken_out_until_it_is_loaded(server):
+    assert server.admin.call(Unload("broken"), timeout_s=10) == UnloadReply("model:broken")
+    wait_for(lambda: states(server).keys() == {"demo", "second"}, what="its end")
+    status, error, _ = refusal(server, "broken")
+    assert (status, error["code"]) == (404, "model_not_found")
+
+
+def states(server):
+    return json.loads(server.get("/ready")[1])["models"]
+
+
+def test_one_whose_engine_died_too_often_is_given_a_rest_and_a_fresh_try(tmp_path):
+    config = tmp_path / "serving.yaml"
+    config.write_text(CONFIG.format(broken=tmp_path), "utf-8")
+    limits = {"INTENSITY": "0", "PERIOD_S": "4"}
+    env = {f"MLX_SERVING_SUPERVISION__{name}": value for name, value in limits.items()}
+    with Server("--config", str(config), env=env) as server:
+        server.wait_ready()
+        dead = server.kill("engine:demo:0")
+        wait_for(lambda: states(server)["demo"] == "failed", what="its failure")
+        status, error, retry_after_s = refusal(server, "demo")
+        assert (status, error["code"]) == (503, "model_load_failed")
+        assert "its engines ended too often" in error["message"]
+        assert 1 <= retry_after_s <= 4
+        server.wait_successor(dead)
+        assert "Paris" in server.chat(QUESTION, temperature=0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import socket
 import tempfile
 from collections import Counter
@@ -13,11 +14,17 @@ import zmq
 from tokenizers import Tokenizer
 
 from config.errors import ServingError
-from config.settings import ServerSettings
+from config.settings import ResponsesSettings, ServerSettings
+from gateway.auth.identity import Authenticator
 from gateway.client.server import ClientServer
 from gateway.dispatch.types import Completed, GenerationRequest, ModelView, Sink
-from gateway.http.app import Api
-from gateway.http.listen import listen
+from gateway.http.answers import RouteAnswers
+from gateway.http.routes import all_routes
+from gateway.http.server.connection import Limits
+from gateway.http.server.routes import Routes
+from gateway.http.server.server import HttpServer
+from gateway.responses.routes import Responses
+from gateway.responses.store import Store
 from gateway.service import Service
 from transport.endpoints import RuntimeDirectory
 from transport.messages.data import TokenLogprobs
@@ -52,6 +59,18 @@ def demo_card(name: str = "demo", folder: Path = DEMO_FOLDER) -> ModelCard:
 def demo_view(name: str = "demo", folder: Path = DEMO_FOLDER) -> ModelView:
     card = demo_card(name, folder)
     return ModelView(name=name, state="ready", replicas=1, ready_replicas=1, card=card)
+
+
+def thinking_view(folder: Path) -> ModelView:
+    """The demo model's text side, as if it thought; `folder` is an empty one."""
+    shutil.copy(DEMO_FOLDER / "tokenizer.json", folder)
+    (folder / "tokenizer_config.json").write_text("{}")
+    template = (
+        "{% for it in messages %}{{ it.content }}{% endfor %}"
+        "{% if enable_thinking is not false %}<think>\n{% else %}</think>{% endif %}"
+    )
+    (folder / "chat_template.jinja").write_text(template)
+    return demo_view("demo", folder)
 
 
 def says(text: str, reason: str = "stop") -> Script:
@@ -168,19 +187,27 @@ async def served(
     script: Script = says(""),  # noqa: B008
     *,
     views: list[ModelView] | None = None,
+    dispatch: ScriptedDispatch | None = None,
     settings: ServerSettings = ServerSettings(max_body_bytes=1_000_000),  # noqa: B008
+    limits: Limits | None = None,
+    authenticator: Authenticator | None = None,
 ) -> AsyncIterator[Served]:
-    dispatch = ScriptedDispatch(script, views)
+    dispatch = dispatch or ScriptedDispatch(script, views)
     service = Service(dispatch, settings)
     sock = socket.create_server(("127.0.0.1", 0))
-    app = Api(service, lambda: b"metrics 1\n").app(settings.max_body_bytes)
-    runner = await listen(app, sock)
-    try:
-        async with aiohttp.ClientSession() as session:
-            yield Served(dispatch, service, sock.getsockname()[1], session)
-    finally:
-        await runner.cleanup()
-        service.close()
+    limits = limits or Limits(body_bytes=settings.max_body_bytes)
+    with tempfile.TemporaryDirectory(prefix="mlxs") as folder:
+        responses = Responses(service, Store(Path(folder), ResponsesSettings()))
+        routes = all_routes(service, responses, lambda: b"metrics 1\n")
+        server = HttpServer(RouteAnswers(Routes(routes), authenticator), limits)
+        await server.start(sock)
+        try:
+            async with aiohttp.ClientSession() as session:
+                yield Served(dispatch, service, sock.getsockname()[1], session)
+        finally:
+            await server.close()
+            await responses.close()
+            service.close()
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -6,12 +6,31 @@ from config.errors import EngineFailed, ServingError
 from gateway.answer import Answer, Ending
 from gateway.dispatch.types import Completed, GenerationRequest
 from gateway.text.detokenize import ByteLevelDetokenizer, TokenBytes
+from gateway.text.pieces import Piece
 from gateway.text.stream import TextStream
 from tests.gateway.scripted import tokenizer
-from transport.messages.data import Sampling
+from transport.messages.data import Sampling, TokenLogprobs
 
 TABLE = TokenBytes(tokenizer())
 FULL = Completed(reason="length", prompt_tokens=3, completion_tokens=9)
+
+
+class Calling:
+    """A parser for which one call is enough; it is complete at the first brace."""
+
+    def __init__(self) -> None:
+        self.over = False
+
+    @property
+    def called(self) -> bool:
+        return self.over
+
+    def feed(self, text: str) -> Piece:
+        self.over = self.over or "}" in text
+        return Piece(text)
+
+    def finish(self) -> Piece:
+        return Piece()
 
 
 class Recorder:
@@ -49,16 +68,19 @@ class Recorder:
         self.text += text
         self.tokens += tokens
 
+    def on_piece(self, piece: Piece, tokens: list[int], logprobs: list[TokenLogprobs]) -> None:
+        self.on_text(piece.content, tokens)
+
     def on_end(self, end: Ending | ServingError) -> None:
         self.ends.append(end)
 
 
-def answer(recorder: Recorder, *stops: str) -> Answer:
+def answer(recorder: Recorder, *stops: str, parser: Calling | None = None) -> Answer:
     request = GenerationRequest(
         model="demo", tokens=[1, 2, 3], max_tokens=9, sampling=Sampling(), timeout_s=9.0
     )
     stream = TextStream(ByteLevelDetokenizer(TABLE), list(stops))
-    return Answer(recorder, request, stream, None, recorder)
+    return Answer(recorder, request, stream, parser, recorder)
 
 
 def ids(text: str) -> list[int]:
@@ -99,6 +121,18 @@ def test_a_stop_text_cancels_and_counts_what_was_generated():
     assert (end.prompt_tokens, end.completion_tokens) == (3, recorder.fed)
     assert end.completion_tokens < len(tokens)
     assert end.cached_tokens == 2
+
+
+def test_when_the_parser_is_over_the_generation_is():
+    recorder = Recorder()
+    made = answer(recorder, parser=Calling())
+    for token in ids('{"a": 1} and more'):
+        recorder.fed += not recorder.ends
+        made.on_tokens([token])
+    assert recorder.text == '{"a": 1}'
+    assert recorder.reasons == ["stop"]
+    (end,) = recorder.ends
+    assert (end.reason, end.completion_tokens) == ("tool_calls", len(recorder.tokens))
 
 
 def test_half_a_stop_text_at_the_end_is_ordinary_text():

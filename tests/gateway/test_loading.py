@@ -1,6 +1,7 @@
 """Questions to models that are not loaded."""
 
 import asyncio
+import time
 
 import pytest
 from msgspec.structs import replace
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 from config.errors import EngineUnavailable, ModelLoadFailed, QueueFull
 from config.settings import ServerSettings
 from gateway.dispatch.types import ModelView
-from gateway.service import Service
+from gateway.service import Caller, Service
 from tests.gateway.scripted import ScriptedDispatch, demo_view, says, served
 
 
@@ -31,7 +32,8 @@ class Wishing(ScriptedDispatch):
 
 
 def card(dispatch, timeout_s=5.0):
-    return asyncio.run(Service(dispatch, ServerSettings()).card("m", timeout_s))
+    caller = Caller("chat", timeout_s=timeout_s)
+    return asyncio.run(Service(dispatch, ServerSettings()).card("m", caller))
 
 
 def test_it_is_wanted_and_waited_for():
@@ -40,6 +42,32 @@ def test_it_is_wanted_and_waited_for():
     dispatch = Wishing(view("unloaded"), view("unloaded"), ready)
     assert card(dispatch) == there.card
     assert dispatch.wishes == ["m", "m"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}),
+        ("/v1/completions", {"prompt": "Hi"}),
+    ],
+)
+def test_the_time_in_which_it_is_loaded_is_the_request_s_own(path, body):
+    loaded_at = []
+
+    class Loading(Wishing):
+        def want(self, name):
+            loaded_at.append(time.monotonic())
+            super().want(name)
+
+    async def run():
+        dispatch = Loading(view("unloaded"), demo_view("m"))
+        async with served(dispatch=dispatch) as server:
+            status, _ = await server.post(path, body | {"model": "m"})
+            assert status == 200
+        return dispatch.requests
+
+    (request,) = asyncio.run(run())
+    assert request.arrived_at < loaded_at[0]
 
 
 def test_one_that_cannot_be_loaded_says_why():

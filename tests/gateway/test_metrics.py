@@ -17,6 +17,7 @@ for _ in range(3):
     metrics.started()
 metrics.ended(Generation(model="shared", endpoint="chat", code="stop", prompt_tokens=5,
     completion_tokens=7, duration_s=1.0, first_token_s=0.1, mean_gap_s=0.02, max_gap_s=0.3))
+metrics.flush()
 print("done", flush=True)
 sys.stdin.read()
 """
@@ -51,6 +52,7 @@ def test_a_finished_sequence_is_counted():
     metrics = GatewayMetrics()
     metrics.started()
     metrics.ended(generation("one"))
+    metrics.flush()
     text = render()
     labels = {"model": "one", "endpoint": "chat", "code": "stop"}
     assert value(text, "mlx_serving_requests_total", **labels) == 1
@@ -67,13 +69,16 @@ def test_a_sequence_without_a_token_leaves_no_token_times():
     metrics.started()
     code = "engine_unavailable"
     metrics.ended(generation("two", code=code, first_token_s=None, mean_gap_s=None, max_gap_s=None))
+    metrics.flush()
     text = render()
     assert value(text, "mlx_serving_requests_total", model="two", code=code) == 1
     assert value(text, "mlx_serving_time_to_first_token_seconds_count", model="two") is None
 
 
 def test_recoveries_are_counted_with_their_pause():
-    GatewayMetrics().recovered("three", 0.25)
+    metrics = GatewayMetrics()
+    metrics.recovered("three", 0.25)
+    metrics.flush()
     text = render()
     assert value(text, "mlx_serving_recoveries_total", model="three") == 1
     assert value(text, "mlx_serving_recovery_pause_seconds_sum", model="three") == 0.25

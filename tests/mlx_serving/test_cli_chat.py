@@ -5,7 +5,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from config.errors import ConfigError, EngineFailed, ModelNotFound, PeerUnreachable, ProtocolError
+from config.errors import (
+    ConfigError,
+    EngineFailed,
+    ModelNotFound,
+    PeerUnreachable,
+    ProtocolError,
+    Unauthenticated,
+)
 from mlx_serving.cli import main
 from mlx_serving.cli.chat import Conversation
 
@@ -14,9 +21,11 @@ class Handler(BaseHTTPRequestHandler):
     """An OpenAI-style server of one model that says what the test put into `pieces`."""
 
     def do_GET(self):
+        self.server.keys.append(self.headers["Authorization"])
         self.answer(self.server.listed)
 
     def do_POST(self):
+        self.server.keys.append(self.headers["Authorization"])
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked.append((self.path, json.loads(body)))
         if self.server.refusal:
@@ -39,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.refusal = [], None
+    server.asked, server.keys, server.refusal = [], [], None
     server.listed = '{"object": "list", "data": [{"id": "demo"}, {"id": "other"}]}'
     server.url = f"http://127.0.0.1:{server.server_port}"
     says(server, "Hello", " you!")
@@ -95,12 +104,39 @@ def test_the_url_may_end_as_other_clients_want_it(server, path):
     assert list(Conversation(server.url + path).say("Hi")) == ["Hello", " you!"]
 
 
+@pytest.fixture
+def key_file(tmp_path):
+    return tmp_path / "key"
+
+
+def test_the_key_of_a_file_is_sent_with_every_request(server, key_file, monkeypatch, capsys):
+    key_file.write_text("sk-mlx-1\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hi\n"))
+    assert main(["chat", "--url", server.url, "--key-file", str(key_file)]) == 0
+    assert server.keys == ["Bearer sk-mlx-1"] * 2
+    assert capsys.readouterr().out == "Hello you!\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"two words", b"a\r\nX-Other: 1", "kéy".encode()])
+def test_a_file_without_a_key_is_refused(server, key_file, content, capsys):
+    key_file.write_bytes(content)
+    assert main(["chat", "--url", server.url, "--key-file", str(key_file)]) == 2
+    assert "an API key and nothing else" in capsys.readouterr().err
+    assert server.keys == []
+
+
 def test_a_refusal_says_why_and_leaves_no_trace(server):
     server.refusal = '{"error": {"code": "model_not_found", "message": "no model x"}}', 404
     conversation = Conversation(server.url, "x")
     with pytest.raises(ModelNotFound, match="no model x"):
         list(conversation.say("Hi"))
     assert conversation.messages == []
+
+
+def test_a_refusal_for_want_of_a_key_says_what_to_do(server):
+    server.refusal = '{"error": {"code": "invalid_api_key", "message": "no API key"}}', 401
+    with pytest.raises(Unauthenticated, match="no API key; name a file with a key: --key-file"):
+        list(Conversation(server.url, "x").say("Hi"))
 
 
 def test_a_refusal_of_another_kind_of_server(server):

@@ -87,6 +87,7 @@ def test_strict_refuses_old_keys(tmp_path):
         (["a/b/c"], "'a/b/c' is neither demo nor a folder nor a hub id"),
         (["demo", "demo"], "2 models are called demo"),
         (["--config", "gone.yaml"], "gone.yaml: cannot be read"),
+        (["--keys-file", "/dev/null/keys"], "auth.keys_file: /dev/null/keys: Not a directory"),
     ],
 )
 def test_what_cannot_be_served_is_refused_before_anything_starts(words, said, capsys):

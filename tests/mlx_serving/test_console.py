@@ -43,6 +43,20 @@ def test_ready_prints_a_curl_line_for_the_first_model(say):
     assert '"model": "demo"' in text
 
 
+def test_the_curl_line_asks_a_model_for_what_it_makes(say):
+    facts = {"model": "demo", "kind": "embedding"}
+    assert say(ChildStateChanged("engine:demo:0", 1, "loading", "ready", facts)) == ""
+    text = say(TreeReady())
+    assert "curl http://127.0.0.1:8080/v1/embeddings " in text
+    assert """-d '{"model": "demo", "input": "Hello!"}'""" in text
+
+
+def test_the_curl_line_has_a_key_where_one_is_needed(say, capfd):
+    assert "Authorization" not in say(TreeReady())
+    Console(Terminal(), "u", ["demo"], verbose=False, keys=True).event(TreeReady())
+    assert ' -H "Authorization: Bearer $KEY" -d ' in capfd.readouterr().err
+
+
 def test_the_curl_line_of_the_ready_message_is_a_line_of_its_own(monkeypatch, capfd):
     monkeypatch.setattr(terminal, "MAX_LINE_BYTES", 512)  # as on macOS
     models = ["demo", *(f"organisation/model-with-a-long-name-{n}" for n in range(20))]

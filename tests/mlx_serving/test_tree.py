@@ -49,7 +49,7 @@ def test_replicas_and_gateways_are_children_of_their_own(make_tree):
     server = msgspec.structs.replace(Settings().server, gateways=3)
     children = by_id(make_tree(models=models, server=server).root())
     assert {"engine:a:0", "engine:a:1", "gateway:2"} <= set(children)
-    assert children["engine:a:1"].labels == {"model": "a", "replica": "1"}
+    assert children["engine:a:1"].labels == {"model": "a", "replica": "1", "source": "org/m"}
     assert children["engine:a:1"].args.source == "org/m"
 
 
@@ -94,6 +94,7 @@ def test_a_model_that_is_loaded_on_demand_has_no_process_at_first(make_tree):
     check_group(tree.root(), None)
     assert [plan.name for plan in children["control"].args.models] == ["demo", "later"]
     assert [plan.pinned for plan in children["control"].args.models] == [True, False]
+    assert [plan.permanent for plan in children["control"].args.models] == [True, False]
     assert children["control"].args.models[0].source == str(demo_folder())
 
 

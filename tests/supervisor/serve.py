@@ -78,9 +78,14 @@ class Recipe(Struct, frozen=True):
 
 
 class TestLoader:
-    """A model is called after what its one child does."""
+    """A model is called after what its one child does; that of the configuration is `normal`."""
 
     __test__ = False
+
+    def configured(self, model: str) -> GroupSpec:
+        if model != "normal":
+            raise ModelNotFound(f"the configuration has no model {model}")
+        return self.group(Load(model))
 
     def group(self, load: Load) -> GroupSpec:
         if not hasattr(children, load.model):

@@ -145,12 +145,26 @@ def test_load_and_unload(runtime_path):
         loaded = ask(Load("slow_start", alias="m", replicas=2))
         assert loaded == LoadReply("model:m", engines)
         assert [tree.report(i).state for i in engines] == ["ready", "ready"]
-        with pytest.raises(ConflictingCommand, match="there already"):
+        with pytest.raises(ConflictingCommand, match="served already"):
             ask(Load("normal", alias="m"))
         assert ask(Unload("m")) == UnloadReply("model:m")
         assert [c.id for c in tree.status().children] == ["a"]
         assert ask(Load("normal", alias="m", wait=False)).children == ["engine:m:0"]
         tree.expect_up("engine:m:0", 2)
+
+
+def test_a_model_of_the_configuration_is_kept_out_also_when_it_is_not_loaded(runtime_path):
+    with desk(runtime_path) as (_, ask):
+        assert ask(Unload("normal")) == UnloadReply("model:normal")
+        for name in ("normal", "model:normal"):
+            with pytest.raises(ConflictingCommand, match="'normal' is unloaded already"):
+                ask(Unload(name))
+        assert ask(Load("normal")) == LoadReply("model:normal", ["engine:normal:0"])
+        with pytest.raises(ConflictingCommand, match="served already; unload it first"):
+            ask(Load("normal"))
+        ask(Unload("normal"))
+        with pytest.raises(UnknownChild, match="no model is called 'says'; loaded are none"):
+            ask(Unload("says"))
 
 
 @pytest.mark.parametrize("wait", [True, False])

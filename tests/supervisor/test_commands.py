@@ -8,6 +8,7 @@ from supervisor.deadlines import next_deadline
 from supervisor.happenings import (
     AddGroup,
     DrainNamed,
+    KeepOut,
     RemoveGroup,
     RestartNamed,
     SendDrain,
@@ -223,10 +224,59 @@ def test_a_model_that_fails_to_load_is_removed_with_its_reason():
     assert world.tree.absent == {}
 
 
+def refuses_to_add(world, name, why):
+    before = world.tree
+    with pytest.raises(ConflictingCommand, match=why):
+        world.tell(AddGroup("models", model(name)))
+    assert world.tree is before
+
+
 def test_a_model_that_is_there_is_not_added_again():
     world = running(server())
-    with pytest.raises(ConflictingCommand, match="there already"):
-        world.tell(AddGroup("models", model("m")))
+    refuses_to_add(world, "m", "model:m is served already; unload it first to load it anew")
+    world.tell(AddGroup("models", model("n")))
+    refuses_to_add(world, "n", "model:n is being loaded already")
+    world.tell(RemoveGroup("model:m"))
+    refuses_to_add(world, "m", "model:m is being removed; ask again when it is gone")
+
+
+def cause(world):
+    return world.tree.absent["model:m"].cause
+
+
+def test_who_makes_room_does_not_undo_what_a_person_said():
+    world = running(server())
+    world.tell(RemoveGroup("model:m"))
+    world.tell(RemoveGroup("model:m", comes_back=True))
+    assert cause(world) == "dismissed"
+    world = running(server())
+    world.tell(RemoveGroup("model:m", comes_back=True))
+    assert cause(world) == "freed"
+    world.tell(RemoveGroup("model:m"))
+    assert cause(world) == "dismissed"
+
+
+def test_a_model_that_is_not_there_is_kept_out():
+    world = running(group(group(id="models")))
+    world.tell(KeepOut("model:m", "m"))
+    assert world.tree.absent["model:m"].name == "m"
+    assert cause(world) == "dismissed"
+    with pytest.raises(ConflictingCommand, match="'m' is unloaded already"):
+        world.tell(KeepOut("model:m", "m"))
+    world.tell(AddGroup("models", model("m")))
+    assert world.tree.absent == {}
+    with pytest.raises(ConflictingCommand, match="has to be removed first"):
+        world.tell(KeepOut("model:m", "m"))
+
+
+def test_one_that_makes_room_may_be_kept_out_when_it_has_gone():
+    world = running(server())
+    world.tell(RemoveGroup("model:m", comes_back=True))
+    for number in (1, 0):
+        world.die(f"engine:m:{number}", 0)
+    assert cause(world) == "freed"
+    world.tell(KeepOut("model:m", "m"))
+    assert cause(world) == "dismissed"
 
 
 def test_a_model_that_failed_for_good_is_replaced():
@@ -253,7 +303,7 @@ def test_a_model_needs_a_group_to_go_to():
     world = running(group(child("a")))
     with pytest.raises(UnknownChild, match="no group 'models'"):
         world.tell(AddGroup("models", model("n")))
-    with pytest.raises(UnknownChild, match="there are none"):
+    with pytest.raises(UnknownChild, match="loaded are none"):
         group_named(world.tree, "models", "n")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from config.errors import ModelNotFound
 from supervisor.bulletin import Bulletin
-from supervisor.happenings import AddGroup, RemoveGroup, Said
+from supervisor.happenings import AddGroup, RemoveGroup, Said, SpawnFailed
 from supervisor.wishes import grant
 from tests.supervisor.world import child, group, running
 from transport.messages.lifeline import (
@@ -43,6 +43,8 @@ class Desk:
     def configured(self, name):
         if name == "unknown":
             raise ModelNotFound("the configuration has no model 'unknown'")
+        if name == "odd":
+            raise OSError(5, "Input/output error", "/secret/folder")
         return model(name)
 
     def ask(self, child_id, message, incarnation=1):
@@ -67,13 +69,67 @@ def test_what_cannot_be_done_yet_is_not_answered(desk, caplog):
     caplog.set_level(logging.INFO)
     assert desk.ask("control", LoadModel("m")) is None
     assert desk.ask("control", UnloadModel("nobody")) is None
-    assert "there already" in caplog.text
+    assert "served already" in caplog.text
 
 
 def test_what_can_never_be_loaded_is_told(desk):
     message = "the configuration has no model 'unknown'"
     answer = desk.ask("control", LoadModel("unknown"))
     assert answer == ModelAbsent("unknown", "failed", "model_not_found", message)
+
+
+def test_what_goes_wrong_inside_is_told_in_the_log_alone(desk, caplog, monkeypatch):
+    answer = desk.ask("control", LoadModel("odd"))
+    hidden = "internal error; see the server's log"
+    assert answer == ModelAbsent("odd", "failed", "internal_error", hidden)
+    assert "/secret/folder" in caplog.text
+
+    def broken(happening):
+        raise ValueError("no such happening")
+
+    monkeypatch.setattr(desk, "apply", broken)
+    assert desk.ask("control", UnloadModel("m")) is None
+    assert desk.ask("engine:m:0", WantsRecycling("after 1000 tokens")) is None
+
+
+def give_up(desk, child_id):
+    """More restarts than its group allows."""
+    for _ in range(2):
+        desk.world.die(child_id)
+        desk.world.wait(1.0)
+        if desk.world.state(child_id) == "starting":
+            desk.world.ready(child_id)
+    assert desk.world.state(child_id) == "failed"
+
+
+@pytest.mark.parametrize("name", ["m", "unknown"])
+def test_a_model_that_was_given_up_gets_a_fresh_try_as_it_was(desk, name):
+    desk.world.tell(AddGroup("models", model("unknown")))  # by a person
+    desk.world.ready("engine:unknown:0")
+    give_up(desk, f"engine:{name}:0")
+    assert desk.ask("control", LoadModel(name)) is None
+    assert desk.world.state(f"engine:{name}:0") == "starting"
+    assert desk.tree.groups[f"model:{name}"].restarts == ()
+
+
+def test_what_a_person_unloaded_meanwhile_is_not_loaded(desk):
+    desk.world.tell(RemoveGroup("model:m"))
+    desk.world.die("engine:m:0", 0)
+    before = desk.tree
+    assert desk.ask("control", LoadModel("m")) is None
+    assert desk.tree is before
+
+
+def test_one_that_fails_at_once_is_told_so_each_time(desk, monkeypatch):
+    apply = desk.apply
+
+    def no_process(happening):
+        apply(happening)
+        apply(SpawnFailed("engine:n:0", desk.world.child("engine:n:0").incarnation, "no memory"))
+
+    monkeypatch.setattr(desk, "apply", no_process)
+    told = ModelAbsent("n", "failed", "child_start_failed", "engine:n:0: no memory")
+    assert [desk.ask("control", LoadModel("n")) for _ in range(2)] == [told, told]
 
 
 def test_an_engine_asks_to_be_replaced(desk):

@@ -60,6 +60,7 @@ _BUILDERS = {
     inspect.IntType: _int,
     inspect.FloatType: _float,
     inspect.StrType: _text,
+    inspect.BytesType: lambda info: st.binary(max_size=12),
     inspect.RawType: lambda info: _raw.map(msgspec.Raw),
     inspect.LiteralType: lambda info: st.sampled_from(info.values),
     inspect.ListType: lambda info: st.lists(_of(info.item_type), max_size=3),

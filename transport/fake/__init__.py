@@ -12,6 +12,21 @@ position, so a sequence that went through many engines can be compared with `fak
 """
 
 from transport.fake.control import FakeControl
-from transport.fake.engine import EOS, FakeEngine, fake_card, fake_token, fake_tokens
+from transport.fake.engine import (
+    EOS,
+    FakeEngine,
+    fake_card,
+    fake_token,
+    fake_tokens,
+    fake_vector,
+)
 
-__all__ = ["EOS", "FakeControl", "FakeEngine", "fake_card", "fake_token", "fake_tokens"]
+__all__ = [
+    "EOS",
+    "FakeControl",
+    "FakeEngine",
+    "fake_card",
+    "fake_token",
+    "fake_tokens",
+    "fake_vector",
+]

@@ -3,10 +3,13 @@
 import contextlib
 import time
 from collections import deque
+from collections.abc import Callable
 
+import msgspec
 import zmq
 
-from config.errors import ProtocolError
+from config.errors import ProtocolError, RateLimited
+from config.limits import Allowance
 from transport.codec import Codec
 from transport.fake.thread import SocketThread
 from transport.messages.control import (
@@ -34,7 +37,8 @@ class FakeControl(SocketThread):
 
     It works from its construction on, with sockets in `directory`. To restart it: `die`, then a
     new one with the next incarnation. Models are those named here and those of engines that said
-    hello. `mute` makes it answer no route. `received` holds the last messages.
+    hello. `mute` makes it answer no route. `limit` says what is left to whom a route is charged,
+    or refuses it. `received` holds the last messages.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class FakeControl(SocketThread):
         self.topology_endpoint = f"ipc://{directory}/topology-{incarnation}.sock"
         self.received: deque[ToControl] = deque(maxlen=10_000)
         self.mute = False
+        self.limit: Callable[[Route], Allowance | RateLimited] = lambda _: Allowance()
         self._models = set(models)
         self._room = leases_per_engine
         self._engines: dict[str, EngineUp] = {}
@@ -106,16 +111,35 @@ class FakeControl(SocketThread):
                 self._models.add(card.name)
                 self._publish(up)
             case RouteBatch(routes) if not self.mute:
-                self._answer(identity, LeaseBatch([self._choose(route) for route in routes]))
+                self._answer(identity, LeaseBatch([self._answered(route) for route in routes]))
             case ReleaseBatch(releases):
                 for release in releases:
                     engine = self._leases.pop(release.lease_id, None)
                     if engine is not None:
                         self._load[engine] -= 1
 
+    def _answered(self, route: Route) -> Lease | Refusal:
+        allowed = self.limit(route) if route.charge is not None else None
+        if isinstance(allowed, RateLimited):
+            return Refusal(
+                route.route_id,
+                allowed.code,
+                allowed.message,
+                allowed.retryable,
+                allowed.retry_after_s,
+                allowed.param,
+                allowed.allowance,
+            )
+        answer = self._choose(route)
+        if allowed is not None and isinstance(answer, Lease):
+            ticket = f"ticket of {answer.lease_id}"
+            return msgspec.structs.replace(answer, ticket=ticket, allowance=allowed)
+        return answer
+
     def _choose(self, route: Route) -> Lease | Refusal:
         if route.model not in self._models:
-            return Refusal(route.route_id, "model_not_found", "no such model", False)
+            text = "no such model"
+            return Refusal(route.route_id, "model_not_found", text, False, param="model")
         engines = [
             engine
             for engine in self._engines.values()

@@ -1,6 +1,8 @@
 """An engine without a model."""
 
 import contextlib
+import itertools
+import struct
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +19,8 @@ from transport.messages.data import (
     Batch,
     Cancel,
     Delta,
+    Embed,
+    Embedded,
     Ended,
     Failed,
     Finished,
@@ -49,6 +53,11 @@ def fake_tokens(seed: int, start: int, count: int) -> list[int]:
     return [fake_token(seed, position) for position in range(start, start + count)]
 
 
+def fake_vector(tokens: list[int]) -> bytes:
+    """The vector of a text: how many tokens it has, and what they add up to."""
+    return struct.pack("<2f", len(tokens), sum(tokens))
+
+
 def fake_card(name: str = "fake") -> ModelCard:
     """A model that only a fake engine has."""
     return ModelCard(
@@ -67,10 +76,17 @@ def fake_card(name: str = "fake") -> ModelCard:
 
 class _Running(Struct):
     peer: bytes
-    request: Generate
+    request: Generate | Embed
     deadline_at: float
     read_at: float  # when it has read the prompt
     produced: int = 0
+
+
+def _embedded(embed: Embed) -> Embedded:
+    tokens = iter(embed.tokens)
+    texts = [list(itertools.islice(tokens, length)) for length in embed.lengths]
+    vectors = b"".join(map(fake_vector, texts))
+    return Embedded(embed.request_id, vectors, len(embed.tokens))
 
 
 class FakeEngine(SocketThread):
@@ -79,6 +95,7 @@ class FakeEngine(SocketThread):
     It works from its construction on. It reads a prompt for `prefill_s` seconds, and tells
     gateways with requests here at least every `beat_s` seconds that it is alive. `poison` names
     requests whose arrival kills it, `refuses` is the code with which it refuses all that comes.
+    Its vectors, given when it has read their texts, are what `fake_vector` says.
     `received` holds the last batches, `peers` the gateways heard of.
     """
 
@@ -94,7 +111,7 @@ class FakeEngine(SocketThread):
         prefill_s: float = 0.0,
         beat_s: float = 1.0,
         refuses: str | None = None,
-        poison: Callable[[Generate], bool] = lambda _: False,
+        poison: Callable[[Generate | Embed], bool] = lambda _: False,
     ) -> None:
         super().__init__(peer_name(engine_id, incarnation))
         self.engine_id = engine_id
@@ -234,6 +251,9 @@ class FakeEngine(SocketThread):
                 ended[request_id] = Failed(request_id, "request_timeout", text, False)
                 continue
             if now < run.read_at:
+                continue
+            if isinstance(request, Embed):
+                ended[request_id] = _embedded(request)
                 continue
             token = fake_token(request.sampling.seed, len(request.tokens) + run.produced)
             run.produced += 1

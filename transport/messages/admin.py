@@ -243,12 +243,13 @@ class Refused(Struct, frozen=True, tag="refused"):
 
 
 class ChildStateChanged(Struct, frozen=True, tag="child_state_changed"):
-    """A child went from one state to another."""
+    """A child went from one state to another; one that is ready has told what there is to know."""
 
     child_id: str
     incarnation: int
     old: ChildState
     state: ChildState
+    facts: dict[str, Scalar] = {}
 
 
 class ChildEnded(Struct, frozen=True, tag="child_ended"):

@@ -40,7 +40,8 @@ class ToolCall(Struct, frozen=True):
 class ChatMessage(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One turn of a conversation.
 
-    The fields after `name` are what clients echo from earlier answers.
+    The fields after `name` are what clients echo from earlier answers; the last ones are what
+    LiteLLM and Open WebUI keep of those of others, and nothing is done with them.
     """
 
     role: str
@@ -53,6 +54,11 @@ class ChatMessage(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None  # what a `tool` message answers
     reasoning_content: str | None = None  # what the assistant thought
+    reasoning: str | None = None  # its other name
+    reasoning_details: Any = None
+    reasoning_items: Any = None
+    thinking_blocks: Any = None
+    provider_specific_fields: Any = None
 
 
 class GenerationParameters(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,6 +87,7 @@ class GenerationParameters(Struct, frozen=True, kw_only=True, omit_defaults=True
     stop: str | list[str] | None = None
     stop_token_ids: list[int] | None = None
     ignore_eos: bool | None = None
+    priority: int | None = None  # lower goes earlier
     response_format: dict[str, Any] | None = None
     structured_outputs: dict[str, Any] | None = None
     guided_json: dict[str, Any] | str | None = None

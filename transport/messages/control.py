@@ -8,6 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from config.limits import Allowance, KeyLimits
 from transport.messages.topology import ModelCard, PrefixBlocks, Snapshot
 
 Outcome = Literal["finished", "cancelled", "failed", "refused", "engine_lost", "stalled"]
@@ -29,6 +30,30 @@ class EngineHello(Struct, frozen=True, tag="engine_hello"):
     card: ModelCard
 
 
+class Charge(Struct, frozen=True, omit_defaults=True):
+    """Whose limits a route counts against, and as what.
+
+    The limits come along, so that control has nothing to look up. Of the routes of one client's
+    request only the first counts as a request, and of those that share a prompt only the first
+    counts its tokens; all of them that come in one batch are let through or refused together.
+    """
+
+    key: str
+    tenant: str = ""
+    key_limits: KeyLimits | None = None
+    tenant_limits: KeyLimits | None = None
+    requests: int = 1
+    prompt: bool = True
+    streams: int = 1  # 0: nothing is written, as for embeddings
+    group: int = 0  # the same for all routes of one client's request; 0: it has no others
+
+    @property
+    def limits_streams(self) -> bool:
+        """Whether a release is waited for: another of their requests may come in elsewhere."""
+        limits = (self.key_limits, self.tenant_limits)
+        return any(it is not None and it.concurrent_streams is not None for it in limits)
+
+
 class Route(Struct, frozen=True):
     """Asks for an engine; answered with a `Lease` or a `Refusal` of the same `route_id`.
 
@@ -46,6 +71,7 @@ class Route(Struct, frozen=True):
     resumed: bool = False  # an accepted request that lost its engine: goes before new ones
     timeout_s: float | None = None  # how long it may still take
     shared_tokens: int = 0
+    charge: Charge | None = None  # None: no limits
 
 
 class RouteBatch(Struct, frozen=True, tag="routes"):
@@ -65,6 +91,8 @@ class Release(Struct, frozen=True):
     first_token_s: float | None = None
     max_gap_s: float | None = None
     age_s: float | None = None  # since the lease
+    ticket: str = ""  # the lease's
+    used_tokens: int = 0  # that its `Charge` pays for; 0: the engine did nothing
 
 
 class ReleaseBatch(Struct, frozen=True, tag="releases"):
@@ -140,13 +168,18 @@ ToControl = (
 
 
 class Lease(Struct, frozen=True, tag="lease"):
-    """The right to send one request to this engine until it is released."""
+    """The right to send one request to this engine until it is released.
+
+    One for a `Charge` has a `ticket`, which its release names.
+    """
 
     route_id: str
     lease_id: str
     engine_id: str
     incarnation: int
     endpoint: str
+    ticket: str = ""
+    allowance: Allowance | None = None  # what is left now to whom the charge names
 
 
 class Refusal(Struct, frozen=True, tag="refusal"):
@@ -157,6 +190,8 @@ class Refusal(Struct, frozen=True, tag="refusal"):
     message: str
     retryable: bool
     retry_after_s: float | None = None
+    param: str | None = None  # the client's field at fault
+    allowance: Allowance | None = None  # as of a lease; of those that come from limits only
 
 
 class LeaseBatch(Struct, frozen=True, tag="leases"):

@@ -1,7 +1,8 @@
 """Between gateways and engines: the way of the tokens.
 
-A request is known by its `request_id` until it ended, and it ends in exactly one `Finished` or
-`Failed`. An engine answers a `Generate` that names another incarnation with `Failed`.
+A request is known by its `request_id` until it ended, and it ends in exactly one `Finished`,
+`Embedded` or `Failed`. An engine answers a `Generate` or an `Embed` that names another incarnation
+with `Failed`.
 """
 
 from typing import Literal
@@ -58,6 +59,24 @@ class Generate(Struct, frozen=True, tag="generate"):
     grammar: Grammar | None = None
     logprobs: int | None = None
     salt: str = ""
+    priority: int = 0  # lower goes earlier; see `actors.engine.queue.place_at`
+
+
+class Embed(Struct, frozen=True, tag="embed"):
+    """Make a vector of each text; only for engines of that kind.
+
+    `tokens` are those of all texts, one after the other, `lengths` how many each has. `dimensions`
+    of a vector, the first ones; 0: all. `ahead_tokens` of the same client's request went
+    out before these: a large one, which comes in parts, takes its turn with small ones.
+    """
+
+    request_id: str
+    incarnation: int  # of the engine that is meant
+    tokens: list[int]
+    lengths: list[int]
+    timeout_s: float
+    dimensions: int = 0
+    ahead_tokens: int = 0
 
 
 class Cancel(Struct, frozen=True, tag="cancel"):
@@ -76,7 +95,7 @@ class Pin(Struct, frozen=True, tag="pin"):
     salt: str = ""
 
 
-Item = Generate | Cancel | Pin
+Item = Generate | Embed | Cancel | Pin
 
 
 class Batch(Struct, frozen=True, tag="batch"):
@@ -136,7 +155,17 @@ class Failed(Struct, frozen=True, tag="failed"):
     param: str | None = None  # the request's field at fault
 
 
-Ended = Finished | Failed
+class Embedded(Struct, frozen=True, tag="embedded"):
+    """The vectors of an `Embed`, one after the other in the order of its texts: float32, little
+    endian, all of the same length."""
+
+    request_id: str
+    vectors: bytes
+    prompt_tokens: int
+    queued_s: float = 0.0
+
+
+Ended = Finished | Embedded | Failed
 
 
 class StepOutput(Struct, frozen=True, tag="step"):

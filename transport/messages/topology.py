@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 BreakerState = Literal["closed", "open", "half_open"]
+ModelKind = Literal["generation", "embedding"]
 ModelState = Literal["unloaded", "loading", "ready", "unavailable", "failed"]
 
 
@@ -27,16 +28,19 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     kv_bytes_per_token: int
     created_time: int  # wall clock, seconds
     block_tokens: int = 0  # of a stored prefix; 0: none are stored
+    kind: ModelKind = "generation"
+    dimensions: int = 0  # of a vector, where the kind is "embedding"
 
 
 class EngineUp(Struct, frozen=True, tag="engine_up"):
-    """This engine takes requests at `endpoint`."""
+    """This engine takes requests at `endpoint`; `draining`, in snapshots: as `EngineDraining`."""
 
     engine_id: str
     incarnation: int
     endpoint: str
     card: ModelCard
     breaker: BreakerState = "closed"
+    draining: bool = False
 
 
 class EngineDraining(Struct, frozen=True, tag="engine_draining"):
@@ -66,7 +70,8 @@ class ModelStatus(Struct, frozen=True, tag="model_status"):
     """A model that should be served: `ready` while at least one engine of it is up.
 
     One that is `unloaded` is loaded when somebody wants it, unless `retry_after_s` is set: then
-    there is no room for it, for the `reason` given.
+    there is no room for it, for the `reason` given. One that is `failed` may be tried again after
+    `retry_after_s`.
     """
 
     name: str

@@ -91,5 +91,5 @@ def _compile(tokenizer: LLTokenizer, source: str) -> LLMatcher:
     except BaseException as error:  # Rust panics are no Exception, and others wait for us
         reason = shortened(str(error))
     if reason is not None:
-        raise InvalidRequest(f"the grammar cannot be used: {reason}", param="response_format")
+        raise InvalidRequest(f"the grammar cannot be used: {reason}", param="grammar")
     return state

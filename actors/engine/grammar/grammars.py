@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
-from llguidance import LLExecutor
+from llguidance import LLExecutor, LLMatcher
 
 from actors.engine.grammar.compiler import Compiler
 from actors.engine.grammar.matcher import Matcher
@@ -17,6 +17,7 @@ from transport.messages.data import Grammar
 COMPILE_THREADS = 2
 MOST_MASK_THREADS = 8
 _ALL = 0xFFFFFFFF
+_SAMPLE = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 
 
 class Grammars:
@@ -38,13 +39,17 @@ class Grammars:
         """
         return self._threads.submit(self._matcher, grammar, list(answer))
 
+    def sample(self) -> Future[Matcher]:
+        """A matcher of no importance, for code to be tried with; the future fails as above."""
+        return self.compile(Grammar(LLMatcher.grammar_from_json_schema(_SAMPLE)), [])
+
     def _matcher(self, grammar: Grammar, answer: list[int]) -> Matcher:
         matcher = Matcher(self._compiler.state(grammar.source), grammar.starts_after)
         matcher.replay(answer)
         if matcher.error is not None:
             raise InvalidRequest(
                 f"the answer so far does not fit the grammar: {matcher.error}",
-                param="response_format",
+                param="grammar",
             )
         return matcher
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import mlx.core as mx
 
+from actors.engine.windows import narrow
+
 
 class PlainCaches:
     """One batch cache for each layer; rows lie in the order of their coming."""
@@ -41,6 +43,7 @@ class PlainCaches:
         chosen = mx.array(list(rows))
         for layer in self.layers:
             layer.filter(chosen)
+        narrow(self.layers)
 
     def extract(self, row: int, tokens: int) -> list[Any]:
         """A row's caches; they hold all that was fed, which may be more than `tokens`."""

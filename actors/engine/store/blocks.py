@@ -16,7 +16,8 @@ from transport.prefix import TOKEN_BYTES, next_digest, short_hash
 class BlockShelf:
     """Stores whole blocks; uses them whole, or the beginning of the last one.
 
-    With a `spill`, blocks that go are written to disk and come back when a prompt needs them.
+    With a `spill`, blocks that go are written to disk; `actors.engine.store.arrivals` brings them
+    back.
     """
 
     def __init__(
@@ -37,7 +38,6 @@ class BlockShelf:
     def find(self, data: bytes, salt: str) -> tuple[list[Node[Block]], int]:
         """The blocks for the longest stored beginning of `data`, and its tokens."""
         path = self._tree.walk(data, salt)
-        self._fetch(path, data, salt)
         tokens = len(path) * self._layout.block_tokens
         node, more = self._tree.partial(path, data, salt)
         if node is not None:
@@ -68,14 +68,26 @@ class BlockShelf:
         for node in path[known:]:
             self._news.stored(short_hash(node.digest))
 
-    def _fetch(self, path: list[Node[Block]], data: bytes, salt: str) -> None:
-        """Bring back from disk what follows on `path`."""
-        if self._spill is None:
-            return
-        rest = data[len(path) * self._size :]
-        found = self._spill.load(self._wanted(path, rest, salt))
-        keys = [rest[i * self._size : (i + 1) * self._size] for i in range(len(found))]
-        self._extend(path, salt, keys, found)
+    def lacking(self, data: bytes, salt: str) -> tuple[int, Iterator[tuple[Place, int]]]:
+        """How many blocks of a prompt are here, and the places and bits of those that are not."""
+        path = self._tree.walk(data, salt)
+        return len(path), self._wanted(path, data[len(path) * self._size :], salt)
+
+    def put(self, data: bytes, salt: str, first: int, bodies: list[memoryview]) -> bool:
+        """Take in blocks of a prompt, from the one with number `first` on, as they were on disk;
+        False: one before them is not here any more."""
+        path = self._tree.walk(data, salt)
+        if self._spill is None or len(path) < first:
+            return False
+        places = range(len(path), first + len(bodies))  # others may have stored some meanwhile
+        keys = [data[i * self._size : (i + 1) * self._size] for i in places]
+        depths = [i * self._layout.block_tokens for i in places]
+        new = [
+            self._spill.block(bodies[i - first], self._bits(depth))
+            for i, depth in zip(places, depths, strict=True)
+        ]
+        self._extend(path, salt, keys, new)
+        return True
 
     def _wanted(
         self, path: list[Node[Block]], rest: bytes, salt: str

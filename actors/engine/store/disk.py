@@ -56,7 +56,7 @@ class Job(Struct, frozen=True):
 
 
 class DiskTier:
-    """One thread offers and loads; nothing here raises OSError.
+    """One thread offers, one loads; nothing here raises OSError.
 
     `identity` names the model's files (`model_identity`): blocks of other models are other blocks.
     """
@@ -108,8 +108,8 @@ class DiskTier:
     def load(self, wanted: Sequence[tuple[str, bytes, int]]) -> list[memoryview]:
         """The payloads of these (name, expected head, payload bytes), up to the first not there.
 
-        Reads in threads and waits for them. A file that is damaged or not what its name says is
-        deleted.
+        Reads in threads and waits for them: not for the engine's thread. A file that is damaged or
+        not what its name says is deleted.
         """
         found: list[memoryview] = []
         for body in self._readers.map(lambda one: self._read(*one), wanted):
@@ -118,7 +118,8 @@ class DiskTier:
             found.append(body)
         for name, _, _ in reversed(wanted[: len(found)]):  # the first are used by most
             self._touch(name)
-        self._loaded += len(found)
+        with self._changed:
+            self._loaded += len(found)
         return found
 
     def stats(self) -> DiskStats:

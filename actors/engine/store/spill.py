@@ -1,7 +1,7 @@
 """Blocks to files and back: from arrays to bytes on the engine's thread, which no other touches.
 
 Copying a block out is one pass over its memory; writing it there would make every stream wait for
-the disk, so a thread does that with the copy.
+the disk, so a thread does that with the copy, and another one reads.
 """
 
 import math
@@ -14,12 +14,12 @@ from typing import NamedTuple
 import mlx.core as mx
 
 from actors.engine.store.disk import DiskTier, Offer
+from actors.engine.store.fetch import Fetcher, File, Reading
 from actors.engine.store.layout import Block, Layout
 from actors.engine.store.record import Spec, head
 from transport.prefix import root_digest, tokens_in
 
 FORMAT = "mlx-serving prefix block 1"
-LOAD_BYTES = 256 * 1024 * 1024  # for one prompt: running streams wait while it is read
 _USE_STEP_S = 1e-3  # between the times of last use of blocks that are written together
 _KINDS = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16", mx.uint32: "U32"}
 
@@ -47,6 +47,7 @@ class Spill:
 
     def __init__(self, tier: DiskTier, layout: Layout) -> None:
         self.tier = tier
+        self.fetcher = Fetcher(tier.load)
         self._layout = layout
         text = f"{FORMAT}; {tier.identity}; {layout.describe()}"
         self._fingerprint = blake2b(text.encode(), digest_size=32)
@@ -68,21 +69,29 @@ class Spill:
             lambda: [self._head(place, block.bits), *map(_bytes_of, block.arrays)],
         )
 
-    def load(self, wanted: Iterable[tuple[Place, int]]) -> list[Block]:
-        """The blocks at these places, with these bits, up to the first that is not right there.
+    def has(self, place: Place, bits: int) -> bool:
+        """Whether there is a file for this block; it may still be a bad one."""
+        return self.tier.has(self._name(place, bits))
 
-        Waits for the disk, for at most `LOAD_BYTES` of blocks.
-        """
-        files, bits_of, total = [], [], 0
-        for place, bits in wanted:
-            name, size = self._name(place, bits), self._size(bits)
-            total += size
-            if total > LOAD_BYTES or not self.tier.has(name):
-                break
-            files.append((name, self._head(place, bits), size))
-            bits_of.append(bits)
-        bodies = self.tier.load(files) if files else []
-        return [self._block(body, bits) for body, bits in zip(bodies, bits_of, strict=False)]
+    def begin(self, wanted: Iterable[tuple[Place, int]]) -> Reading:
+        """Have the blocks at these places, with these bits, read up to the first that is not right
+        there. `wanted` is gone through in the reading thread."""
+        return self.fetcher.begin(
+            File(self._name(place, bits), self._head(place, bits), self._size(bits))
+            for place, bits in wanted
+        )
+
+    def block(self, body: memoryview, bits: int) -> Block:
+        """The block that a file holds; a copy, being computed."""
+        arrays, at = [], 0
+        for (_, _, size), (shape, dtype) in zip(
+            self._specs(bits), self._layout.shapes(bits), strict=True
+        ):
+            flat = mx.array(body[at : at + size])  # type: ignore[arg-type]
+            arrays.append(flat.view(dtype).reshape(shape))
+            at += size
+        mx.async_eval(arrays)  # type: ignore[no-untyped-call]
+        return Block(tuple(arrays), bits)
 
     def _name(self, place: Place, bits: int) -> str:
         key = self._fingerprint.digest()
@@ -107,17 +116,6 @@ class Spill:
             (_KINDS[dtype], shape, math.prod(shape) * dtype.size)
             for shape, dtype in self._layout.shapes(bits)
         ]
-
-    def _block(self, body: memoryview, bits: int) -> Block:
-        arrays, at = [], 0
-        for (_, _, size), (shape, dtype) in zip(
-            self._specs(bits), self._layout.shapes(bits), strict=True
-        ):
-            flat = mx.array(body[at : at + size])  # type: ignore[arg-type]
-            arrays.append(flat.view(dtype).reshape(shape))
-            at += size
-        mx.async_eval(arrays)  # type: ignore[no-untyped-call]
-        return Block(tuple(arrays), bits)
 
 
 def _bytes_of(values: mx.array) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 
 from msgspec import Struct
 
+from actors.engine.store.arrivals import FETCH_S, Arrivals, Fetch
 from actors.engine.store.blocks import BlockShelf
 from actors.engine.store.checkpoint_shelf import CheckpointShelf
 from actors.engine.store.disk import DiskStats, DiskTier
@@ -119,8 +120,8 @@ class Match:
 class PrefixStore:
     """Stored prefixes of one model. Holds what it is given until `evict_to` says otherwise.
 
-    Blocks that go are written to `disk`, where there is one, and are found again from there, by
-    this or any later process; checkpoints are not.
+    Blocks that go are written to `disk`, where there is one, and come back from there with `fetch`,
+    in this or any later process; checkpoints do not.
     """
 
     def __init__(
@@ -138,11 +139,14 @@ class PrefixStore:
         self._least_bits = bits(0) if self.cuttable else FULL_BITS
         self._news = News()
         self._disk = disk
-        self._shelf: Shelf = (
-            CheckpointShelf(block_tokens, self._news)
-            if layout is None
-            else BlockShelf(layout, bits, self._news, Spill(disk, layout) if disk else None)
-        )
+        self._arrivals: Arrivals | None = None
+        self._shelf: Shelf
+        if layout is None:
+            self._shelf = CheckpointShelf(block_tokens, self._news)
+        else:
+            spill = None if disk is None else Spill(disk, layout)
+            self._shelf = blocks = BlockShelf(layout, bits, self._news, spill)
+            self._arrivals = None if spill is None else Arrivals(blocks, spill)
         self._pinned: dict[tuple[str, bytes], list[Any]] = {}
         self._lookups = self._asked = self._hit = self._stored = self._evicted = 0
 
@@ -160,8 +164,34 @@ class PrefixStore:
         """Whether what live caches of so many bits hold is as good as what is kept here."""
         return bits >= self._least_bits
 
+    def fetch(self, tokens: Sequence[int], salt: str, now: float) -> Fetch | None:
+        """A wait for what is on disk of `tokens[:-1]` and not in memory; None: there is no disk.
+
+        `now` is `time.monotonic()`. The wait is over when `is_coming` says so, and the prompt can
+        be matched then.
+        """
+        if self._arrivals is None:
+            return None
+        return Fetch(token_bytes(tokens[:-1]), salt, now + FETCH_S)
+
+    def is_coming(self, fetch: Fetch | None, now: float) -> bool:
+        """Whether it is worth waiting; has the files read, and waits for nothing."""
+        if fetch is None or self._arrivals is None:
+            return False
+        return self._arrivals.are_due(fetch, now)
+
+    def land(self) -> None:
+        """Take in some of what was read from disk; to be called in every step."""
+        if self._arrivals is not None:
+            self._arrivals.land()
+
+    def wait(self, within_s: float) -> None:
+        """For who has nothing else to do: until something was read, if anything is to come."""
+        if self._arrivals is not None:
+            self._arrivals.wait(within_s)
+
     def match(self, tokens: Sequence[int], salt: str) -> Match:
-        """The longest stored beginning of `tokens[:-1]`: one token is always left to compute."""
+        """The longest beginning of `tokens[:-1]` in memory: one token is always left to compute."""
         path, found = self._shelf.find(token_bytes(tokens[:-1]), salt)
         self._lookups += 1
         self._asked += len(tokens)
@@ -228,6 +258,8 @@ class PrefixStore:
         """Write what is hot to disk, where there is a disk tier, and end its threads."""
         if self._disk is None:
             return
+        if self._arrivals is not None:
+            self._arrivals.close()
         for path in self._pinned.values():
             self._shelf.ledger.unpin(path)
         self._pinned.clear()

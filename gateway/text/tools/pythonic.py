@@ -40,7 +40,7 @@ class Pythonic(Family):
     """Calls are passed on whole."""
 
     name = "pythonic"
-    openers = (Opener(OPENS, r"[\[{]", CLOSES),)
+    openers = (Opener(OPENS, r"[\[{]", CLOSES, r"\)(?=\s*[,\]])"),)
 
     def calls(self, text: str, schemas: Schemas) -> list[Call] | None:
         """See `Family`."""
@@ -59,6 +59,8 @@ class Pythonic(Family):
 def _parsed(body: str, schemas: Schemas) -> list[Call | None]:
     if len(body) > MAX_CHARS:
         return [None]
+    if body.startswith("[") and not body.endswith("]"):  # the rest of the list did not come
+        body += "]"
     known = [name for name in schemas if not name.replace(".", "_").isidentifier()]
     for place, name in enumerate(known):  # Python has no such names
         body = re.sub(rf"(?<![\w.-]){re.escape(name)}\(", f"{_STANDS_FOR}{place}(", body)

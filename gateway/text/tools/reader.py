@@ -14,23 +14,34 @@ class CallReader:
     """One call, or several that follow one another without an opener between.
 
     When it is `over`, `raw` is text that turned out to be no call, and `rest` what comes after
-    it and has not been looked at. `opened` is what led here: the opener, or nothing.
+    it and has not been looked at. `opened` is what led here: the opener, or nothing. `complete`:
+    nothing is missing of a call; with `single` the first one is not kept waiting for others.
     """
 
     def __init__(
-        self, family: Family, opener: Opener, opened: str, schemas: Schemas, index: int
+        self,
+        family: Family,
+        opener: Opener,
+        opened: str,
+        schemas: Schemas,
+        index: int,
+        *,
+        single: bool = False,
     ) -> None:
         self._family = family
         self._opener = opener
         self._opened = opened
         self._schemas = schemas
         self._first = re.compile(opener.first)
+        self._part = re.compile(opener.part) if single and opener.part else None
         self._text = ""
         self._searched = 0  # no closing text ends before here
+        self._tried = 0  # and no part that is a call
         self._scanner = ArgumentScanner()
         self._step = self._head
         self._last = False
         self.index = index  # of the next call
+        self.complete = False
         self.over = False
         self.raw = ""
         self.rest = ""
@@ -80,7 +91,8 @@ class CallReader:
             deltas.append(ToolCallDelta(self.index - 1, None, None, passed))
         if self._scanner.broken:
             return self._end(raw=self._text)
-        self._step = self._tail if self._scanner.done else self._arguments
+        if self._scanner.done:
+            self._step, self.complete = self._tail, True
         return self._scanner.done
 
     def _tail(self, deltas: list[ToolCallDelta]) -> bool:
@@ -105,14 +117,26 @@ class CallReader:
         if at < 0:
             self._searched = max(0, len(self._text) - len(closes))
             if not self._last:
-                return False
+                return self._parts(deltas)
         end = len(self._text) if at < 0 else at + len(closes)
         whole, rest = self._opened + self._text[:end], self._text[end:]
         calls = self._family.calls(whole, self._schemas) if at >= 0 or not closes else None
         if calls is None:
             return self._end(raw=whole, rest=rest)
         deltas += [self._call(call) for call in calls]
+        self.complete = True
         return self._end(rest=rest)
+
+    def _parts(self, deltas: list[ToolCallDelta]) -> bool:
+        """Look for the first of several calls that end together."""
+        for match in self._part.finditer(self._text, self._tried) if self._part else ():
+            self._tried = match.end()
+            calls = self._family.calls(self._opened + self._text[: match.end()], self._schemas)
+            if calls:
+                deltas.append(self._call(calls[0]))
+                self.complete = True
+                return self._end(rest=self._text[match.end() :])
+        return False
 
     def _call(self, call: Call) -> ToolCallDelta:
         return self._named(call.name, call.id, call.arguments)

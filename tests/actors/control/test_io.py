@@ -32,7 +32,7 @@ class Stage:
     def __init__(self, folder):
         self.free = threading.Event()
         self.host = Host(lambda name, error: None)
-        names = ("registry", "router", "breaker", "governor", "pool")
+        names = ("registry", "router", "breaker", "governor", "pool", "limiter")
         started = [self.host.start(name, lambda: Stuck(self.free), inbox=1) for name in names]
         self.actors = Actors(*started)
         self.outbox = Outbox()

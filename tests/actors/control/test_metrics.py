@@ -13,6 +13,7 @@ from actors.control.board import Board
 from actors.control.metrics import ChildMetrics, ControlMetrics
 from actors.kv_governor.actor import EngineMemory, GovernorStatus
 from actors.kv_governor.policy import Level
+from actors.limiter.messages import LimiterStatus
 from actors.registry.messages import RegistryStatus
 from actors.router.messages import RouterStatus
 from actors.warmup_pool.actor import WarmupStatus
@@ -29,7 +30,12 @@ def memory_status(engine):
     parts = {"live_bytes": 5, "reserved_bytes": 7, "stored_bytes": 90, "pinned_bytes": 40}
     memory = EngineMemory(**parts, budget=budget, evicted_blocks=3)
     return GovernorStatus(
-        node_kv_bytes=1000, held_bytes=10, level=Level.QUANTISING, bits=8, engines={engine: memory}
+        node_kv_bytes=1000,
+        held_bytes=10,
+        coming_bytes=300,
+        level=Level.QUANTISING,
+        bits=8,
+        engines={engine: memory},
     )
 
 
@@ -50,6 +56,7 @@ def test_facts_are_flat(board):
     board.show(BreakerStatus({"e": "open", "f": "half_open", "g": "closed"}))
     board.show(memory_status("e"))
     board.show(WarmupStatus(1, 2))
+    board.show(LimiterStatus(5, 6, {}, {}))
     assert board.facts() == {
         "registry.engines_up": 2,
         "registry.models": 2,
@@ -64,6 +71,7 @@ def test_facts_are_flat(board):
         "breaker.half_open": 1,
         "kv.budget_bytes": 1000,
         "kv.held_bytes": 10,
+        "kv.coming_bytes": 300,
         "kv.live_bytes": 5,
         "kv.stored_bytes": 90,
         "kv.pinned_bytes": 40,
@@ -74,6 +82,8 @@ def test_facts_are_flat(board):
         "kv.admits": True,
         "warmup.warm": 1,
         "warmup.cold": 2,
+        "limiter.scopes": 5,
+        "limiter.streams": 6,
     }
 
 
@@ -93,6 +103,7 @@ def test_every_status_has_its_gauges(board, metrics):
     board.show(RouterStatus({"gauged": 3}, {"gauged": 30}, {}))
     board.show(memory_status("gauged"))
     board.show(WarmupStatus(1, 2))
+    board.show(LimiterStatus(5, 6, {}, {}))
     metrics.update({"gauged": 4})
     assert value("model_ready_replicas", model="gauged") == 1
     assert value("model_replicas", model="gauged") == 2
@@ -114,7 +125,9 @@ def test_every_status_has_its_gauges(board, metrics):
     assert (value("kv_level"), value("kv_bits")) == (2, 8)
     assert value("kv_node_budget_bytes") == 1000
     assert value("kv_held_bytes") == 10
+    assert value("kv_coming_bytes") == 300
     assert value("warm_engines") == 1
+    assert value("limited_streams") == 6
     assert value("control_actor_restarts", actor="gauged") == 4
 
 
@@ -126,6 +139,17 @@ def test_routes_and_drops_are_counted(board, metrics):
     metrics.update({})
     assert value("routes_total", answer="counted") == 5
     assert value("control_dropped_messages_total", reason="counted") == 1
+
+
+def test_what_limits_refuse_is_counted(board, metrics):
+    labels = {"of": "tenant", "limit": "tokens"}
+    before = value("limited_requests_total", **labels) or 0
+    board.show(LimiterStatus(1, 0, {"limited": 3}, {("tenant", "tokens"): 1}))
+    board.show(LimiterStatus(1, 0, {"limited": 1}, {("tenant", "tokens"): 1}))
+    metrics.update({})
+    metrics.update({})
+    assert value("routes_total", answer="limited") == 4
+    assert value("limited_requests_total", **labels) == before + 2
 
 
 def test_children_show_their_state(board, metrics):

@@ -8,11 +8,13 @@ import pytest
 
 from actors.control import process
 from actors.kv_governor import actor as kv_governor
+from actors.limiter import actor as limiter
 from actors.registry import actor as registry
 from actors.router import actor as router
 from actors.warmup_pool import actor as warmup_pool
 from config.settings import CircuitBreakerSettings, Settings
 from tests.actors.control.rig import Rig, eventually
+from tests.actors.limiter.accounts import charged, limits
 from tests.actors.samples import announce, gateway, hello, load, memory, release, route
 from transport.messages.control import (
     Budget,
@@ -40,7 +42,7 @@ from transport.messages.topology import (
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    for module in (registry, router, kv_governor, warmup_pool):
+    for module in (registry, router, kv_governor, warmup_pool, limiter):
         monkeypatch.setattr(module, "TICK_S", 0.05)
     monkeypatch.setattr(process, "BEAT_S", 0.05)
 
@@ -191,7 +193,10 @@ def test_a_restarted_router_answers_again_at_once(rig, caplog, record_property):
     assert rig.control.host.restarts()["router"] == 1
 
 
-@pytest.mark.parametrize("actor", ["registry", "circuit_breaker", "governor", "warmup_pool"])
+ACTORS = ["registry", "circuit_breaker", "governor", "warmup_pool", "limiter"]
+
+
+@pytest.mark.parametrize("actor", ACTORS)
 def test_routing_survives_a_failure_of_any_actor(rig, actor):
     bring_up(rig)
     peer = rig.peer("gateway:0#1")
@@ -256,6 +261,35 @@ def test_leases_of_a_gateway_that_went_down_are_given_back(rig):
     eventually(lambda: fact(rig, "router.leases") == 1)
     rig.supervisor.tell(gateway(state="backoff"))
     eventually(lambda: fact(rig, "router.leases") == 0)
+
+
+def test_gateways_share_the_limits_of_a_key(rig):
+    bring_up(rig)
+    rig.supervisor.tell(gateway())
+    here, there = rig.peer("gateway:0#1"), rig.peer("gateway:1#1")
+    leased(here)
+    of = limits(requests=10, streams=2)
+    [first] = ask(here, charged("a", of=of))
+    [second] = ask(there, charged("b", of=of))
+    assert (first.allowance.requests.remaining, second.allowance.requests.remaining) == (9, 8)
+    [refusal] = ask(there, charged("c", of=of))
+    assert (refusal.code, refusal.allowance.requests.remaining) == ("rate_limit_exceeded", 8)
+    eventually(lambda: fact(rig, "limiter.streams") == 2)
+    there.send(ReleaseBatch([release(second.lease_id, ticket=second.ticket, used_tokens=9)]))
+    [third] = ask(there, charged("d", of=of))
+    assert third.allowance.requests.remaining == 7
+    rig.supervisor.tell(gateway(state="backoff"))
+    eventually(lambda: fact(rig, "limiter.streams") == 1)
+
+
+def test_what_gets_no_lease_costs_nothing(rig):
+    bring_up(rig)
+    peer = rig.peer("gateway:0#1")
+    leased(peer)
+    of = limits(requests=1, streams=1)
+    [refusal] = ask(peer, charged("a", of=of, model="nope"))
+    assert refusal.code == "model_not_found"
+    assert leased(peer, charge=charged(of=of).charge).allowance.requests.remaining == 0
 
 
 def test_progress_stops_when_an_actor_hangs(rig, monkeypatch):

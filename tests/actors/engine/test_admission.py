@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.engine.admission import (
+    CACHE_STEP_TOKENS,
     MAX_PASSED,
     NEVER_OVERTAKEN_S,
     Need,
@@ -45,7 +46,8 @@ def test_one_long_row_does_not_make_short_rows_long():
 
 
 def test_unless_the_model_pads_all_rows_alike():
-    assert reserved_bytes(needs(256, 4096), room(0, grouped=False)) == 2 * 4096 * 10
+    wide = 4096 + CACHE_STEP_TOKENS - 1  # they grow by a step from wherever they are
+    assert reserved_bytes(needs(256, 4096), room(0, grouped=False)) == 2 * wide * 10
 
 
 def test_quantised_rows_cost_less_and_are_a_group_of_their_own():
@@ -55,6 +57,13 @@ def test_quantised_rows_cost_less_and_are_a_group_of_their_own():
 
 def test_caches_that_do_not_grow_are_paid_by_the_row():
     assert reserved_bytes(needs(256, 256), room(0, bytes_per_row=7)) == 512 * 10 + 14
+
+
+def test_layers_with_a_window_are_paid_up_to_it():
+    the_room = room(0, grouped=False, windows={100: 3, 1000: 4})
+    short, long = 45 + CACHE_STEP_TOKENS - 1, 5000 + CACHE_STEP_TOKENS - 1
+    assert reserved_bytes(needs(45), the_room) == short * 10 + 100 * 3 + short * 4
+    assert reserved_bytes(needs(5000), the_room) == long * 10 + 100 * 3 + 1000 * 4
 
 
 def test_a_cap_on_rows_holds_even_with_memory_left():
@@ -82,7 +91,7 @@ def test_a_class_holds_lengths_up_to_four_times_the_smallest():
 
 @given(NEEDS, NEEDS, st.integers(0, 10**6), st.booleans())
 def test_what_is_admitted_fits_the_budget(waiting, running, tokens, grouped):
-    the_room = room(tokens, grouped=grouped)
+    the_room = room(tokens, grouped=grouped, windows={} if grouped else {700: 20})
     entering = admit(waiting, running, the_room)
     assert entering == sorted(set(entering))
     if entering:
@@ -92,5 +101,5 @@ def test_what_is_admitted_fits_the_budget(waiting, running, tokens, grouped):
 
 @given(NEEDS, st.booleans())
 def test_prices_add_up_in_any_order(rows, grouped):
-    the_room = room(0, grouped=grouped)
+    the_room = room(0, grouped=grouped, windows={} if grouped else {700: 20})
     assert Reserved(rows, the_room).bytes == Reserved(rows[::-1], the_room).bytes

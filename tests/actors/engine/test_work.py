@@ -277,6 +277,20 @@ def test_resumed_requests_go_first(tiny):
     assert [end.request_id for end in out.by_gateway[G][1]] == ["resumed", "new"]
 
 
+def test_a_lower_priority_enters_first_and_is_read_first(tiny):
+    work, out = make_work(tiny, Room(256 * 512, EACH)), Outputs()
+    for name, priority in (("first", 0), ("later", 5), ("urgent", -5)):
+        work.accept(request(name, priority=priority), G, 0.0, out)
+    run(work, out)
+    assert [end.request_id for end in out.by_gateway[G][1]] == ["urgent", "first", "later"]
+    work, out = make_work(tiny), Outputs()
+    for start, name, priority in ((1, "patient", 5), (2, "urgent", -5)):
+        work.accept(request(name, range(start, start + 150), priority=priority), G, 0.0, out)
+        work.step(0.0, out)  # the first is half read when the second comes
+    run(work, out)
+    assert [end.request_id for end in out.by_gateway[G][1]] == ["urgent", "patient"]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_every_request_ends_in_exactly_one_way(tiny, seed):
     """Random arrivals, cancels, deadlines, lost gateways and bad input, all at once."""
@@ -349,6 +363,16 @@ def test_new_sequences_are_quantised_when_memory_is_short(tiny):
         assert work.waiting_bytes() == 256 * each
     work.scarce_bits = 8
     assert work._bits_for(9000) == 4
+
+
+def test_where_one_precision_does_not_work_the_next_better_one_is_used(tiny):
+    work = make_work(tiny, Room(1 << 30, {16: 512, 8: 272}))
+    work._bits = 4
+    assert work._bits_for(100) == 8
+    work._bits, work.scarce_bits = "auto", 8
+    assert work._bits_for(9000) == 8
+    work.room = work._capacity = Room(1 << 30, EACH)
+    assert work._bits_for(9000) == 16
 
 
 def test_what_only_fits_quantised_is_quantised_and_what_may_not_be_is_refused_for_good(tiny):

@@ -1,11 +1,13 @@
 """The governor actor on a real host."""
 
+import msgspec
 import pytest
 
 from actors.host import Host
 from actors.kv_governor import actor
 from actors.kv_governor.actor import KVGovernorActor, Outlets
 from actors.kv_governor.policy import Level
+from actors.registry.messages import Granted, Reservation, Weights
 from config.settings import KVCacheSettings
 from tests.actors.samples import engine_id, memory, up
 from transport.messages.topology import EngineDown, Snapshot
@@ -28,10 +30,12 @@ def stage(request, monkeypatch):
     def send(name, budget):
         sent.append((name, budget.kv_bytes))
 
-    outlets = Outlets(send, lambda _: None, STATUSES.append)
+    grants = []
+    outlets = Outlets(send, lambda _: None, grants.append, STATUSES.append)
     marks = getattr(request, "param", NO_MARKS)
     settings = KVCacheSettings(budget_fraction=0.5, stored_fraction=1.0, **marks)
     governor = host.start("governor", lambda: KVGovernorActor(settings, outlets))
+    governor.grants = grants
     yield governor, sent
     host.stop(ASK_S)
 
@@ -131,3 +135,82 @@ def test_the_store_of_the_engine_that_was_idle_for_longest_shrinks_first(stage):
         governor.ask(memory(9), ASK_S)
         budgets = {id_: e.budget.stored_bytes for s in STATUSES for id_, e in s.engines.items()}
     assert budgets[engine_id(1)] < budgets[engine_id(0)]
+
+
+BOTH = Reservation({"m": Weights(1, 1000), "n": Weights(2, 9000)})
+
+
+def test_weights_that_are_to_come_are_kept_from_the_caches(stage):
+    governor, sent = stage
+    governor.tell(up())
+    governor.tell(memory())
+    governor.ask(BOTH, ASK_S)
+    assert sent[1:] == [("engine:m:0#1", 31_000)]
+    STATUSES.clear()
+    while not STATUSES:
+        governor.ask(memory(9), ASK_S)
+    assert (STATUSES[0].node_kv_bytes, STATUSES[0].coming_bytes) == (31_000, 18_000)
+    governor.ask(Reservation({"m": Weights(1, 1000)}), ASK_S)  # it could not be loaded
+    assert sent[2:] == [("engine:m:0#1", 49_000)]
+
+
+def test_an_engine_that_is_up_counts_by_itself(stage):
+    governor, sent = stage
+    governor.tell(up())
+    governor.tell(memory())
+    governor.tell(BOTH)
+    governor.ask(up(model="n"), ASK_S)
+    assert dict(sent) == {"engine:m:0#1": 19_500, "engine:n:0#1": 19_500}  # its card says 1000
+    governor.ask(EngineDown(engine_id(model="n"), 1, "backoff"), ASK_S)
+    assert sent[-1] == ("engine:m:0#1", 31_000)  # until it is back
+
+
+def test_what_nobody_uses_is_granted_once_all_engines_spoke_since(stage):
+    governor, _ = stage
+    governor.tell(Snapshot(1, [up()], []))
+    governor.tell(memory())
+    governor.ask(BOTH, ASK_S)
+    assert governor.grants == []
+    for _ in range(2):
+        governor.ask(memory(), ASK_S)
+    assert governor.grants == [Granted(BOTH)]
+    governor.ask(BOTH, ASK_S)  # from a registry that does not know it any more
+    assert governor.grants[1:] == [Granted(BOTH)]
+
+
+def test_caches_in_use_are_waited_for(stage):
+    governor, _ = stage
+    governor.tell(Snapshot(1, [up()], []))
+    governor.tell(BOTH)
+    governor.ask(memory(reserved_kv_bytes=31_000), ASK_S)
+    assert governor.grants == []
+    governor.ask(memory(reserved_kv_bytes=30_000, stored_kv_bytes=15_000), ASK_S)
+    assert governor.grants == [Granted(BOTH)]
+    governor.tell(memory(reserved_kv_bytes=31_000))
+    governor.ask(BOTH, ASK_S)
+    assert governor.grants[1:] == []
+    governor.ask(EngineDown(engine_id(), 1, "gone"), ASK_S)
+    assert governor.grants[1:] == [Granted(BOTH)]
+
+
+def test_without_engines_all_is_granted_once_that_is_known(stage):
+    governor, _ = stage
+    governor.ask(BOTH, ASK_S)
+    assert governor.grants == []
+    governor.ask(Snapshot(1, [], []), ASK_S)
+    assert governor.grants == [Granted(BOTH)]
+    governor.tell(up())
+    governor.tell(Reservation({"m": Weights(1, 1000)}))
+    governor.ask(EngineDown(engine_id(), 1, "gone"), ASK_S)
+    assert governor.grants[1:] == [Granted(Reservation({"m": Weights(1, 1000)}))]
+
+
+def test_an_engine_without_caches_takes_its_weights_and_gets_no_share(stage):
+    governor, sent = stage
+    embedder = up(1)
+    card = msgspec.structs.replace(embedder.card, kind="embedding")
+    governor.tell(up(0))
+    governor.tell(msgspec.structs.replace(embedder, card=card))
+    governor.tell(memory(1, weights_bytes=10_000))
+    governor.ask(memory(0), ASK_S)
+    assert sent == [("engine:m:0#1", 39_000)]

@@ -84,6 +84,16 @@ def test_weights_over_the_budget_leave_nothing():
     assert shares({"a": demand(weights=50_000, held=10)}) == {"a": 0}
 
 
+def test_weights_that_are_to_come_take_their_part_and_stores_go_first():
+    beside = plan({"a": demand(held=1000, stored=3000)}, 20_000, HALF, EMPTY, 5000)
+    assert beside.node_kv_bytes == 4000
+    assert (beside.level, beside.budgets["a"].kv_bytes) == (Level.EVICTING, 3639)
+    assert beside.budgets["a"].stored_bytes == 1819
+    crowded = plan({"a": demand(held=3900)}, 20_000, HALF, EMPTY, 5000)
+    assert crowded.level is Level.CLOSED
+    assert plan({"a": demand()}, 20_000, HALF, EMPTY, 50_000).node_kv_bytes == 0
+
+
 def test_below_the_soft_watermark_stores_grow_up_to_it():
     found = one(held=1000, stored=2000)
     assert (found.level, found.bits) == (Level.FREE, None)
@@ -184,14 +194,16 @@ plans = st.builds(Plan, amounts, st.just({}), st.sampled_from(Level), st.sampled
 
 
 @settings(deadline=None)
-@given(demands_of_a_node, st.integers(0, 10**13), plans)
-def test_budgets_never_exceed_the_node(demands, limit, before):
+@given(demands_of_a_node, st.integers(0, 10**13), plans, amounts)
+def test_budgets_never_exceed_the_node(demands, limit, before, coming):
     policy = KVCacheSettings()
-    found = plan(demands, limit, policy, before)
+    found = plan(demands, limit, policy, before, coming)
     budgets = found.budgets
     assert budgets.keys() == demands.keys()
     assert all(0 <= budget.stored_bytes <= budget.kv_bytes for budget in budgets.values())
     assert sum(budget.kv_bytes for budget in budgets.values()) <= found.node_kv_bytes
+    weights = coming + sum(demand.weights_bytes for demand in demands.values())
+    assert found.node_kv_bytes <= max(0, policy.budget_fraction * limit - weights)
     assert sum(b.wired_bytes for b in budgets.values()) <= policy.budget_fraction * limit
     held = {id_: demand.held_bytes + demand.stored_bytes for id_, demand in demands.items()}
     in_use = sum(max(budget.kv_bytes, held[id_]) for id_, budget in budgets.items())

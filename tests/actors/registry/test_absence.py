@@ -2,7 +2,8 @@
 
 import pytest
 
-from actors.registry.policy import FAILED_RETRY_S, Catalogue
+from actors.registry.failures import RETRY_S
+from actors.registry.policy import GAVE_UP, Catalogue
 from actors.registry.residence import Resident
 from actors.registry.store import InProcessRegistry
 from tests.actors.samples import announce, engine_id, hello, load
@@ -11,6 +12,8 @@ from transport.messages.topology import ModelGone, ModelStatus
 
 UNLOADED = ModelStatus("m", "unloaded", 0, 0)
 LOADING = ModelStatus("m", "loading", 1, 0)
+
+NOW = 0.5
 
 
 @pytest.fixture
@@ -21,8 +24,12 @@ def registry():
 @pytest.fixture
 def catalogue(registry):
     found = Catalogue(registry, 1, now=0.0, configured={"m"})
-    found.rebuild()
+    found.rebuild(NOW)
     return found
+
+
+def failed(reason, rest_s, replicas=0):
+    return ModelStatus("m", "failed", replicas, 0, reason, rest_s)
 
 
 def models(catalogue):
@@ -30,35 +37,35 @@ def models(catalogue):
 
 
 def bring_up(catalogue):
-    catalogue.announce(announce())
+    catalogue.announce(announce(), NOW)
     catalogue.hello(hello())
 
 
 def test_it_is_listed_before_it_was_ever_loaded(registry):
-    assert Catalogue(registry, 1, 0.0, {"m"}).rebuild() == [UNLOADED]
+    assert Catalogue(registry, 1, 0.0, {"m"}).rebuild(NOW) == [UNLOADED]
 
 
 def test_it_comes_and_goes_by_itself(catalogue):
     assert catalogue.can_be_loaded("m")
-    assert catalogue.announce(announce(state="starting")) == [LOADING]
+    assert catalogue.announce(announce(state="starting"), NOW) == [LOADING]
     bring_up(catalogue)
     assert models(catalogue) == [ModelStatus("m", "ready", 1, 1)]
     catalogue.absent(ModelAbsent("m", "freed"), 1.0)
     assert models(catalogue) == [UNLOADED]
-    catalogue.announce(announce(state="stopping", held=True))
+    catalogue.announce(announce(state="stopping", held=True), NOW)
     assert catalogue.residents()["m"].leaving
     catalogue.remove(engine_id())
     assert (models(catalogue), catalogue.residents()) == ([UNLOADED], {})
-    assert catalogue.back("m") == []
-    assert catalogue.announce(announce(state="starting", incarnation=2)) == [LOADING]
+    assert catalogue.back("m", NOW) == []
+    assert catalogue.announce(announce(state="starting", incarnation=2), NOW) == [LOADING]
 
 
 def test_what_a_person_unloads_or_stops_is_gone(catalogue):
     bring_up(catalogue)
     assert catalogue.absent(ModelAbsent("m", "dismissed"), 1.0) == [ModelGone("m")]
     assert not catalogue.can_be_loaded("m")
-    assert catalogue.back("m") == [ModelStatus("m", "ready", 1, 1)]
-    assert catalogue.announce(announce(held=True)) == [ModelGone("m")]
+    assert catalogue.back("m", NOW) == [ModelStatus("m", "ready", 1, 1)]
+    assert catalogue.announce(announce(held=True), NOW) == [ModelGone("m")]
 
 
 def test_a_model_that_is_not_of_the_configuration_goes_for_good(registry):
@@ -68,15 +75,67 @@ def test_a_model_that_is_not_of_the_configuration_goes_for_good(registry):
 
 
 def test_one_that_could_not_be_loaded_is_failed_for_a_while(catalogue):
-    failed = ModelAbsent("m", "failed", "model_load_failed", "no config.json")
-    catalogue.announce(announce(state="starting"))
-    assert catalogue.absent(failed, 1.0) == [ModelStatus("m", "failed", 0, 0, "no config.json")]
+    absent = ModelAbsent("m", "failed", "model_load_failed", "no config.json")
+    catalogue.announce(announce(state="starting"), NOW)
+    assert catalogue.absent(absent, 1.0) == [failed("no config.json", RETRY_S)]
+    catalogue.announce(announce(state="stopping"), 1.1)
     assert catalogue.residents()["m"].leaving
     catalogue.remove(engine_id())
     assert not catalogue.can_be_loaded("m")
-    assert catalogue.forgive(0.9 + FAILED_RETRY_S) == []
-    assert catalogue.forgive(1.0 + FAILED_RETRY_S) == [UNLOADED]
-    assert catalogue.can_be_loaded("m")
+    assert catalogue.forgive(10.9) == [failed("no config.json", RETRY_S - 9)]
+    assert catalogue.forgive(0.9 + RETRY_S) == [failed("no config.json", 1.0)]
+    assert catalogue.rested() == []
+    assert catalogue.forgive(1.0 + RETRY_S) == [UNLOADED]
+    assert (catalogue.rested(), catalogue.can_be_loaded("m")) == (["m"], True)
+
+
+def test_one_that_fails_again_when_it_is_tried_rests_for_longer(catalogue):
+    absent = ModelAbsent("m", "failed", "model_load_failed", "no config.json")
+    catalogue.absent(absent, 0.0)
+    catalogue.forgive(RETRY_S)
+    catalogue.back("m", RETRY_S)
+    assert catalogue.rested() == []
+    catalogue.announce(announce(state="starting"), RETRY_S)
+    assert catalogue.absent(absent, RETRY_S) == [failed("no config.json", 2 * RETRY_S)]
+
+
+def test_one_whose_engines_are_given_up_is_failed_for_a_while(catalogue):
+    bring_up(catalogue)
+    catalogue.announce(announce(1, state="stopping"), 1.0)
+    catalogue.announce(announce(state="failed"), 1.0)
+    assert models(catalogue)[0].state == "unavailable"
+    said = catalogue.announce(announce(1, state="stopped"), 1.0)
+    assert said == [failed(GAVE_UP, RETRY_S, replicas=2)]
+    assert catalogue.forgive(1.0 + RETRY_S) == [UNLOADED]
+    catalogue.announce(announce(1, state="stopped"), 2.0 + RETRY_S)  # no news
+    assert (catalogue.rested(), catalogue.residents()) == (["m"], {})
+    for replica in (0, 1):
+        catalogue.announce(announce(replica, incarnation=2, state="starting"), 40.0)
+    assert models(catalogue) == [ModelStatus("m", "loading", 2, 0)]
+    assert catalogue.rested() == []
+
+
+def test_a_person_may_try_it_before(catalogue):
+    bring_up(catalogue)
+    catalogue.announce(announce(state="failed"), 1.0)
+    assert catalogue.announce(announce(state="starting", incarnation=2), 2.0) == [LOADING]
+    again = announce(state="failed", incarnation=2)
+    assert catalogue.announce(again, 3.0) == [failed(GAVE_UP, 2 * RETRY_S, replicas=1)]
+
+
+def test_what_a_person_stops_after_it_failed_is_not_tried_again(catalogue):
+    bring_up(catalogue)
+    catalogue.announce(announce(state="failed"), 1.0)
+    assert catalogue.announce(announce(state="failed", held=True), 2.0) == [ModelGone("m")]
+    catalogue.forgive(1.0 + RETRY_S)
+    assert catalogue.rested() == []
+
+
+def test_a_successor_lets_it_rest_anew(catalogue, registry):
+    bring_up(catalogue)
+    catalogue.announce(announce(state="failed"), 1.0)
+    successor = Catalogue(registry, 1, 9.0, {"m"})
+    assert failed(GAVE_UP, RETRY_S, replicas=1) in successor.rebuild(9.0)
 
 
 def test_no_room_is_said_and_taken_back(catalogue):
@@ -87,9 +146,9 @@ def test_no_room_is_said_and_taken_back(catalogue):
 
 
 def test_who_takes_memory_and_who_is_at_work(catalogue):
-    catalogue.announce(announce(1, state="failed"))
+    catalogue.announce(announce(1, state="failed"), NOW)
     assert catalogue.residents() == {}
-    catalogue.announce(announce(state="starting"))
+    catalogue.announce(announce(state="starting"), NOW)
     assert catalogue.residents()["m"] == Resident(leaving=False)
     bring_up(catalogue)
     catalogue.load(load(running=1))
@@ -98,6 +157,7 @@ def test_who_takes_memory_and_who_is_at_work(catalogue):
     catalogue.load(load())
     assert not catalogue.residents()["m"].busy
     catalogue.load(load(waiting=1))
-    catalogue.announce(announce(state="backoff"))
+    catalogue.announce(announce(state="backoff"), NOW)
+    assert catalogue.residents()["m"].weights_bytes == 1000  # as before it died
     bring_up(catalogue)
     assert not catalogue.residents()["m"].busy

@@ -49,42 +49,49 @@ def wanting(home, *names, now=LATER):
     return home
 
 
+def decide(home, residents, now):
+    """As with a governor that has room for everything."""
+    steps = home.decide(residents, now)
+    home.grant(home.reservation)
+    return steps + [step for step in home.decide(residents, now) if isinstance(step, Load)]
+
+
 def test_what_is_wanted_is_loaded_once():
     home = wanting(residence(), "a")
-    assert home.decide({}, LATER) == [Load("a")]
-    assert home.decide({}, LATER + 0.1) == []
-    assert home.decide({}, LATER + ASK_AGAIN_S) == [Load("a")]
-    assert home.decide(loaded("a", loading=True), LATER + 3) == []
-    assert home.decide({}, LATER + 9) == []
+    assert decide(home, {}, LATER) == [Load("a")]
+    assert decide(home, {}, LATER + 0.1) == []
+    assert decide(home, {}, LATER + ASK_AGAIN_S) == [Load("a")]
+    assert decide(home, loaded("a", loading=True), LATER + 3) == []
+    assert decide(home, {}, LATER + 9) == []
 
 
 def test_a_wish_that_nobody_repeats_is_forgotten():
     home = wanting(residence(), "a")
-    assert home.decide({}, LATER + WANTED_S + 0.1) == []
+    assert decide(home, {}, LATER + WANTED_S + 0.1) == []
 
 
 def test_what_the_configuration_does_not_know_is_not_loaded():
-    assert wanting(residence(), "stranger").decide({}, LATER) == []
+    assert decide(wanting(residence(), "stranger"), {}, LATER) == []
 
 
 def test_the_least_recently_used_makes_room():
     home = used(residence(limit=2), a=5.0, b=1.0)
-    assert wanting(home, "c").decide(loaded("a", "b"), LATER) == [Unload("b")]
+    assert decide(wanting(home, "c"), loaded("a", "b"), LATER) == [Unload("b")]
     left = loaded("a") | loaded("b", leaving=True)
-    assert wanting(home, "c").decide(left, LATER) == []
-    assert wanting(home, "c").decide(loaded("a"), LATER) == [Load("c")]
+    assert decide(wanting(home, "c"), left, LATER) == []
+    assert decide(wanting(home, "c"), loaded("a"), LATER) == [Load("c")]
 
 
 @pytest.mark.parametrize("state", [{"busy": True}, {"loading": True}])
 def test_who_is_at_work_or_loading_stays(state):
     home = used(residence(limit=2), a=5.0, b=1.0)
     models = loaded("a") | loaded("b", **state)
-    assert wanting(home, "c").decide(models, LATER) == [Unload("a")]
+    assert decide(wanting(home, "c"), models, LATER) == [Unload("a")]
 
 
 def test_a_pinned_model_and_one_that_a_person_loaded_stay():
     home = residence(plan("a", pinned=True), plan("c"), limit=2)
-    (step,) = wanting(home, "c").decide(loaded("a", "mine"), LATER)
+    (step,) = decide(wanting(home, "c"), loaded("a", "mine"), LATER)
     assert isinstance(step, Refuse)
     assert "(a, mine)" in step.reason
 
@@ -92,59 +99,59 @@ def test_a_pinned_model_and_one_that_a_person_loaded_stay():
 def test_nobody_is_refused_at_once():
     home = residence(limit=1)
     home.want("c", LATER)
-    assert home.decide(loaded("a", busy=True), LATER) == []
-    (step,) = home.decide(loaded("a", busy=True), LATER + PATIENCE_S)
+    assert decide(home, loaded("a", busy=True), LATER) == []
+    (step,) = decide(home, loaded("a", busy=True), LATER + PATIENCE_S)
     assert isinstance(step, Refuse)
 
 
 def test_one_that_was_used_a_moment_ago_is_waited_for():
     home = used(residence(limit=1), a=LATER - 0.5)
-    assert wanting(home, "c").decide(loaded("a"), LATER) == []
-    assert wanting(home, "c").decide(loaded("a"), LATER + MIN_IDLE_S) == [Unload("a")]
+    assert decide(wanting(home, "c"), loaded("a"), LATER) == []
+    assert decide(wanting(home, "c"), loaded("a"), LATER + MIN_IDLE_S) == [Unload("a")]
 
 
 def test_a_model_that_was_just_loaded_waits_for_those_who_wanted_it():
     home = residence(limit=1)
-    home.decide(loaded("a", loading=True), LATER)
-    assert wanting(home, "c").decide(loaded("a"), LATER + 0.1) == []
+    decide(home, loaded("a", loading=True), LATER)
+    assert decide(wanting(home, "c"), loaded("a"), LATER + 0.1) == []
 
 
 def test_two_wishes_share_no_room():
     home = used(residence(limit=2), a=1.0, b=1.0)
-    steps = wanting(home, "c", "big").decide(loaded("a", "b"), LATER)
+    steps = decide(wanting(home, "c", "big"), loaded("a", "b"), LATER)
     assert steps == [Unload("a"), Unload("b")]
-    steps = wanting(used(residence(limit=1), a=1.0), "b", "c").decide(loaded("a"), LATER)
+    steps = decide(wanting(used(residence(limit=1), a=1.0), "b", "c"), loaded("a"), LATER)
     assert steps[0] == Unload("a")
     assert isinstance(steps[1], Refuse)
 
 
 def test_memory_is_a_limit_and_as_many_go_as_needed():
     home = used(residence(memory=1250), a=1.0, b=2.0, c=3.0)
-    assert wanting(home, "big").decide(loaded("a", "b", "c"), LATER) == [Unload("a"), Unload("b")]
+    assert decide(wanting(home, "big"), loaded("a", "b", "c"), LATER) == [Unload("a"), Unload("b")]
     home = used(residence(memory=300), a=1.0, b=2.0)
-    assert wanting(home, "c").decide(loaded("a", "b"), LATER) == [Unload("a")]
-    assert wanting(home, "c").decide(loaded("a"), LATER) == [Load("c")]
+    assert decide(wanting(home, "c"), loaded("a", "b"), LATER) == [Unload("a")]
+    assert decide(wanting(home, "c"), loaded("a"), LATER) == [Load("c")]
 
 
 def test_replicas_take_memory_each():
     home = used(residence(plan("a"), plan("b", replicas=3), memory=450), a=1.0)
-    assert wanting(home, "b").decide(loaded("a"), LATER)[0] == Unload("a")
+    assert decide(wanting(home, "b"), loaded("a"), LATER)[0] == Unload("a")
 
 
 def test_a_model_that_is_larger_than_the_node_is_tried_when_it_is_alone():
-    assert wanting(residence(memory=10), "big").decide({}, LATER) == [Load("big")]
+    assert decide(wanting(residence(memory=10), "big"), {}, LATER) == [Load("big")]
 
 
 def test_one_that_a_person_loaded_over_the_limit_makes_another_go():
     home = used(residence(limit=1), a=1.0)
-    home.decide(loaded("a"), 1.0)
-    assert home.decide(loaded("a", "mine"), LATER) == [Unload("a")]
-    assert home.decide(loaded("mine", "other"), LATER) == []
+    decide(home, loaded("a"), 1.0)
+    assert decide(home, loaded("a", "mine"), LATER) == [Unload("a")]
+    assert decide(home, loaded("mine", "other"), LATER) == []
 
 
 def test_last_use_is_known():
     home = used(residence(), a=LATER - 7)
-    home.decide(loaded("a", "b"), LATER)
+    decide(home, loaded("a", "b"), LATER)
     assert home.idle_s(loaded("a", "b"), LATER + 1) == {"a": 8.0, "b": 1.0}
 
 
@@ -158,6 +165,20 @@ def test_weights_are_estimated_from_the_files(tmp_path, monkeypatch):
     snapshot.mkdir(parents=True)
     (snapshot / "model.safetensors").write_bytes(b"\0" * 9)
     assert estimated_bytes("org/m") == 9
+
+
+@pytest.mark.parametrize("source", ["~nobody-of-this-name/m", "a**b", "no\0path", "/root/x" * 99])
+def test_what_cannot_be_looked_at_weighs_nothing(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert estimated_bytes(source) == 0
+
+
+def test_a_folder_that_may_not_be_looked_at_weighs_nothing(monkeypatch):
+    def forbidden(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.is_dir", forbidden)
+    assert estimated_bytes("/models/m") == 0
 
 
 names = st.sampled_from(["a", "b", "c", "big", "mine"])
@@ -174,7 +195,7 @@ flags = st.builds(
 @given(st.dictionaries(names, flags), st.lists(names, max_size=4), st.integers(1, 4), st.booleans())
 def test_nobody_at_work_goes_and_the_limit_holds(models, wishes, limit, pinned):
     home = residence(plan("a", pinned=pinned), plan("b"), plan("c"), plan("big"), limit=limit)
-    steps = wanting(home, *wishes).decide(models, LATER)
+    steps = decide(wanting(home, *wishes), models, LATER)
     gone = {step.model for step in steps if isinstance(step, Unload)}
     new = {step.model for step in steps if isinstance(step, Load)}
     for name in gone:

@@ -21,6 +21,7 @@ from transport.messages.topology import (
 
 LIMITS = Limits(max_waiting=4, half_open_probes=2)
 GATEWAY = b"gateway:0#1"
+READY = ModelStatus("m", "ready", 1, 1)
 
 
 def view_of(*replicas, state="ready"):
@@ -125,12 +126,26 @@ def test_an_engine_that_a_gateway_lost_waits_for_its_next_report():
         (BreakerChanged(engine_id(), 1, "open"), "engine_unavailable"),
         (ModelGone("m"), "model_not_found"),
         (Snapshot(1, [], []), "model_not_found"),
+        (Snapshot(1, [up(draining=True)], [READY]), "engine_unavailable"),
     ],
 )
 def test_an_engine_that_is_not_to_be_used_gets_nothing(event, code):
     view = view_of(0)
     view.apply(event)
     assert lease(view).code == code
+
+
+def test_a_router_that_just_started_leases_no_engine_that_drains():
+    view = View("v")
+    view.apply(Snapshot(1, [up(draining=True)], [READY]))
+    assert lease(view).code == "engine_unavailable"
+    view.apply(Snapshot(1, [up(draining=True), up(1)], [READY]))
+    assert lease(view).engine_id == engine_id(1)
+
+
+def test_a_refusal_names_the_parameter_at_fault():
+    assert lease(view_of(), model="nobody").param == "model"
+    assert lease(view_of(state="failed")).param == "model"
 
 
 @pytest.mark.parametrize(
@@ -196,8 +211,9 @@ def test_a_lease_whose_release_is_lost_ends_with_its_time(timeout_s, lasts_s):
 
 
 def test_refusals_say_why():
-    assert "served: m" in lease(view_of(0), model="x").message
-    assert "served: none" in lease(View("v")).message
+    unknown = lease(view_of(0), model="x")
+    assert (unknown.code, unknown.param) == ("model_not_found", "model")
+    assert "'m'" not in unknown.message  # perhaps it is not for everybody
     loading = lease(view_of(state="loading"))
     assert (loading.code, loading.retryable) == ("engine_unavailable", True)
     assert "loading" in loading.message

@@ -1,11 +1,13 @@
 """What a request carries to its engine, and to the next one when that engine is lost."""
 
+import pytest
+
 from gateway.dispatch.recovery import Cancelled, Lost, next_step
 from gateway.dispatch.stream import Stream
 from gateway.dispatch.types import Completed
 from tests.gateway.dispatch.house import request
 from transport.messages.control import Lease
-from transport.messages.data import Finished, Grammar, TokenLogprobs
+from transport.messages.data import Failed, Finished, Grammar, TokenLogprobs
 
 NOW = 100.0
 GRAMMAR = Grammar("start: /a+/", [7])
@@ -42,7 +44,7 @@ def moved(sink: Logged, cached_tokens: int = 4) -> Stream:
 
 def test_grammar_logprobs_and_salt_go_to_every_engine():
     stream = moved(Logged())
-    order = stream.generate(NOW)
+    order = stream.order(NOW)
     assert (order.grammar, order.logprobs, order.salt) == (GRAMMAR, 1, "tenant")
     assert (order.tokens[-2:], order.resumed_tokens, order.max_tokens) == ([1, 2], 2, 3)
 
@@ -68,3 +70,24 @@ def test_a_stream_that_has_enough_knows_what_was_stored():
     stream = moved(Logged(), cached_tokens=9)  # more than the prompt has: not believed
     step = next_step(stream, Cancelled("stop"), NOW)
     assert (step.end.completion_tokens, step.end.cached_tokens) == (2, 5)
+
+
+def test_the_time_counts_from_the_arrival_and_not_from_when_a_model_was_loaded():
+    stream = Stream("1", request(timeout_s=60.0, arrived_at=NOW - 50.0), Logged(), NOW)
+    assert stream.deadline_at == NOW + 10.0
+    assert stream.route(NOW, 0).timeout_s == 10.0
+    stream.begin(lease(1), NOW + 4.0)
+    assert stream.order(NOW + 4.0).timeout_s == 6.0
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [("grammar", "structured_outputs.regex"), ("max_tokens", "max_tokens"), (None, None)],
+)
+def test_a_grammar_that_an_engine_refuses_is_named_as_the_client_did(named, told):
+    asked = request(grammar=GRAMMAR, grammar_param="structured_outputs.regex")
+    stream = Stream("1", asked, Logged(), NOW)
+    stream.begin(lease(1), NOW)
+    refusal = Failed("1", "invalid_request", "too complex", False, param=named)
+    error = next_step(stream, refusal, NOW).end
+    assert (error.code, error.param) == ("invalid_request", told)

@@ -78,6 +78,25 @@ def test_a_draining_engine_is_no_other_engine():
     assert not made.has_other("other", "e0")
 
 
+def test_what_a_snapshot_brings_that_drains_serves_nobody():
+    finishing = replace(up(), draining=True)
+    made = Fleet()
+    assert made.apply(Snapshot(1, [finishing], []), 0.0) == []
+    assert made.models() == []  # its model was unloaded
+    made.apply(Snapshot(1, [finishing], [status(state="unavailable", ready=0)]), 1.0)
+    assert made.model("m").state == "unavailable"
+    assert not made.has_other("m", "e9")
+    assert made.apply(up(incarnation=2), 2.0) == [up(incarnation=2)]
+
+
+def test_a_snapshot_makes_good_for_news_of_draining_that_were_lost():
+    made = fleet(up("e0"), up("e1"))
+    made.apply(Snapshot(1, [up("e0"), replace(up("e1"), draining=True)], [status()]), 1.0)
+    assert not made.has_other("m", "e0")
+    made.apply(Snapshot(1, [replace(up("e0"), draining=True)], []), 2.0)
+    assert not made.has("m")
+
+
 def test_the_card_outlives_the_engine():
     made = fleet(up())
     made.apply(EngineDown("e0", 1, "died"), 0.0)

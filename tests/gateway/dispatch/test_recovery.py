@@ -76,7 +76,7 @@ def stream(state=State.ROUTING, tokens=0, **fields):
 
 
 def refused(code="engine_unavailable", retryable=True, retry_after_s=None, served=False):
-    return Refused(Refusal("r1", code, "because", retryable, retry_after_s), served)
+    return Refused(Refusal("r1", code, "because", retryable, retry_after_s, "model"), served)
 
 
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(State, EVENTS)))
@@ -111,6 +111,7 @@ def test_cancelled_on_an_engine():
 def test_a_refusal_for_good_ends_it_with_its_own_error():
     step = next_step(stream(), refused("invalid_request", retryable=False), NOW)
     assert isinstance(step.end, InvalidRequest)
+    assert (step.end.message, step.end.param) == ("because", "model")
 
 
 def test_an_unknown_model_is_believed_only_if_unknown_here_too():
@@ -123,7 +124,7 @@ def test_an_unknown_model_is_believed_only_if_unknown_here_too():
 def test_a_full_queue_ends_a_new_request():
     end = next_step(stream(), refused("queue_full", retry_after_s=4.0), NOW).end
     assert isinstance(end, QueueFull)
-    assert end.retry_after_s == 4.0
+    assert (end.retry_after_s, end.param) == (4.0, "model")
     assert next_step(stream(), refused("queue_full"), NOW).end.retry_after_s == RETRY_AFTER_S
 
 

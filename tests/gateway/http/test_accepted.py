@@ -122,6 +122,21 @@ def test_an_answer_of_ours_may_be_sent_back():
     accepted("/v1/chat/completions", {"messages": [*ASK, said, *ASK]})
 
 
+def test_what_clients_add_to_an_answer_changes_nothing():
+    said = {"role": "assistant", "content": "Hi"}
+    added = {
+        "provider_specific_fields": {"refusal": None},
+        "thinking_blocks": [],
+        "reasoning_items": [{}],
+        "reasoning_details": [{"type": "reasoning.text"}],
+    }
+    one, other = (
+        accepted("/v1/chat/completions", {"messages": [*ASK, message, *ASK]})
+        for message in (said, said | added)
+    )
+    assert one.tokens == other.tokens
+
+
 def test_the_session_comes_from_the_header_or_the_user():
     async def run():
         async with served(says("x")) as server:

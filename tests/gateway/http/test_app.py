@@ -2,11 +2,58 @@ import asyncio
 
 import openai
 import pytest
+from msgspec.structs import replace
 
-from tests.gateway.scripted import WAIT_S, demo_view, says, served
+from gateway.dispatch.types import ModelView
+from gateway.http.server.connection import Limits
+from tests.gateway.scripted import WAIT_S, demo_view, says, served, thinking_view
 
 CHAT = "/v1/chat/completions"
 ASK = [{"role": "user", "content": "Hello"}]
+
+
+TEXT = {
+    "chat": True,
+    "completions": True,
+    "tools": True,
+    "reasoning": False,
+    "structured_output": True,
+    "embeddings": False,
+}
+
+
+def told(view: ModelView) -> dict:
+    """The model that is shown for a view."""
+
+    async def run():
+        async with served(views=[view]) as server:
+            return (await server.get(f"/v1/models/{view.name}"))[1]
+
+    return asyncio.run(run())
+
+
+def test_models_say_what_they_can_do(tmp_path):
+    assert told(thinking_view(tmp_path))["capabilities"] == TEXT | {
+        "reasoning": True,
+        "tools": False,
+    }
+    (tmp_path / "chat_template.jinja").unlink()
+    view = demo_view("demo", tmp_path)
+    assert told(view)["capabilities"] == TEXT | {"chat": False, "tools": False}
+    card = replace(view.card, kind="embedding")
+    only = dict.fromkeys(TEXT, False) | {"embeddings": True}
+    assert told(replace(view, card=card))["capabilities"] == only
+
+
+def test_what_is_not_known_of_a_model_is_null(tmp_path):
+    unloaded = ModelView(name="m", state="unloaded", replicas=1, ready_replicas=0, card=None)
+    shown = told(unloaded)
+    assert (shown["state"], shown["context_length"], shown["capabilities"]) == (
+        "unloaded",
+        None,
+        None,
+    )
+    assert told(demo_view("m", tmp_path))["capabilities"] is None  # no tokenizer is there
 
 
 def test_models_are_listed_and_found():
@@ -17,7 +64,7 @@ def test_models_are_listed_and_found():
             models = {"object": "model", "owned_by": "mlx-serving", "created": 1_700_000_000}
             card = views[0].card
             models |= {"state": "ready", "batching": "batch"}
-            models |= {"context_length": card.context_tokens}
+            models |= {"context_length": card.context_tokens, "capabilities": TEXT}
             status, body = await server.get("/v1/models")
             assert status == 200
             assert body == {
@@ -90,11 +137,10 @@ def test_official_client_knows_our_errors():
     asyncio.run(run())
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr("gateway.http.app.BODY_TIMEOUT_S", 0.05)
-
+def test_a_body_that_does_not_come_is_not_waited_for():
     async def run():
-        async with served(says("x")) as server:
+        limits = Limits(body_bytes=10_000, body_s=0.05)
+        async with served(says("x"), limits=limits) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT_S)

@@ -16,7 +16,7 @@ from config.errors import (
 )
 from config.settings import ServerSettings
 from gateway.dispatch.types import ModelView
-from gateway.http.errors import status_of
+from gateway.http.errors import told
 from tests.gateway.scripted import demo_view, fails, says, served
 
 ASK = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -53,7 +53,7 @@ def test_before_the_first_byte_an_error_is_a_status(error, status, retry_after, 
     assert headers.get("Retry-After") == retry_after
     assert body == {
         "message": error.message,
-        "type": status_of(error)[1],
+        "type": told(error)[1],
         "param": None,
         "code": error.code,
     }
@@ -61,8 +61,8 @@ def test_before_the_first_byte_an_error_is_a_status(error, status, retry_after, 
 
 def test_every_error_has_a_status():
     for kind in BY_CODE.values():
-        assert 400 <= status_of(kind("x"))[0] < 600
-    assert status_of(Cancelled("x"))[0] == 499
+        assert 400 <= told(kind("x"))[0] < 600
+    assert told(Cancelled("x"))[0] == 499
 
 
 def test_what_goes_wrong_inside_stays_inside(caplog):
@@ -144,7 +144,7 @@ def test_a_large_body_is_refused():
         ("GET", CHAT, 405),
         ("POST", "/v1/models", 405),
         ("GET", "/nowhere", 404),
-        ("POST", "/v1/embeddings", 404),
+        ("POST", "/v1/rerank", 404),
         ("GET", "/v1/models/unknown", 404),
     ],
 )

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.gateway.scripted import demo_view, says, served
+from tests.gateway.scripted import CONTEXT, demo_view, says, served
 from transport.messages.client import GenerationParameters
 
+CHAT, COMPLETE = "/v1/chat/completions", "/v1/completions"
 ASK = [{"role": "user", "content": "Hello"}]
 BAD_IN_BOTH = [
     ("temperature", -0.1),
@@ -40,6 +41,9 @@ BAD_IN_BOTH = [
     ("ignore_eos", "yes"),
     ("stream", "yes"),
     ("stream_options", {"include_usage": True}),
+    ("service_tier", "flex"),
+    ("priority", 2**31),
+    ("priority", "high"),
     ("model", 5),
     ("user", 5),
     ("n", 0),
@@ -112,7 +116,9 @@ BAD_IN_CHAT = [
     ("modalities", ["audio"]),
     ("audio", {"voice": "x"}),
     ("reasoning_effort", "low"),
+    ("reasoning_effort", "much"),
     ("verbosity", "low"),
+    ("moderation", {"model": "x"}),
     ("web_search_options", {}),
     ("chat_template", "x"),
     ("chat_template_kwargs", {"messages": []}),
@@ -133,7 +139,7 @@ BAD_IN_COMPLETIONS = [
     ("prompt", ""),
     ("prompt", ["x"] * 129),
     ("best_of", 2),
-    ("echo", True),
+    ("echo", "yes"),
     ("suffix", "end"),
     ("logprobs", True),
     ("logprobs", -1),
@@ -167,6 +173,7 @@ BAD_MESSAGES = [
     ({"role": "assistant", "tool_calls": [CALL] * 129}, "messages[0].tool_calls"),
     ({"role": "user", "content": "x", "tool_calls": [CALL]}, "messages[0].tool_calls"),
     ({"role": "user", "content": "x", "reasoning_content": "y"}, "messages[0].reasoning_content"),
+    ({"role": "user", "content": "x", "reasoning": "y"}, "messages[0].reasoning"),
     ({"role": "user", "content": "x", "tool_call_id": "y"}, "messages[0].tool_call_id"),
     ({"role": "tool", "content": "x"}, "messages[0].tool_call_id"),
     ({"role": "tool", "content": "x", "tool_call_id": "1"}, "messages[0].tool_call_id"),
@@ -215,6 +222,12 @@ def test_a_bad_message_is_named_by_its_place():
     assert [error["param"] for error in errors] == [param for _, param in BAD_MESSAGES]
 
 
+@pytest.mark.parametrize("logprobs", [0, 2])
+def test_prompts_have_no_log_probabilities_to_echo(logprobs):
+    body = {"prompt": "x", "echo": True, "logprobs": logprobs}
+    assert refused(COMPLETE, body)["param"] == "echo"
+
+
 def test_an_unknown_parameter_is_named_with_what_was_meant():
     error = refused("/v1/chat/completions", {"messages": ASK, "temprature": 1})
     assert error["param"] == "temprature"
@@ -240,6 +253,36 @@ def test_a_prompt_over_the_context_says_both_numbers():
 def test_n_times_the_prompts_is_bounded():
     body = {"prompt": ["x"] * 9, "n": 15}
     assert refused("/v1/completions", body)["param"] == "n"
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "said"),
+    [
+        (CHAT, {"max_tokens": 0}, "max_tokens must be 1 or more, not 0"),
+        (CHAT, {"max_completion_tokens": -5}, "max_completion_tokens must be 1 or more, not -5"),
+        (CHAT, {"temperature": 3}, "temperature must be from 0 to 2, not 3.0"),
+        (CHAT, {"top_p": 0}, "top_p must be over 0 and up to 1, not 0.0"),
+        (CHAT, {"top_k": -2}, "top_k must be from -1 to 2147483647, not -2"),
+        (CHAT, {"n": 17}, "n must be from 1 to 16, not 17"),
+        (CHAT, {"logprobs": True, "top_logprobs": 21}, "top_logprobs must be from 0 to 20, not 21"),
+        (CHAT, {"logit_bias": {"5": 101}},
+         "a bias in logit_bias must be from -100 to 100, not 101.0"),
+        (COMPLETE, {"logprobs": 21}, "logprobs must be from 0 to 20, not 21"),
+    ],
+)  # fmt: skip
+def test_a_number_out_of_range_is_told_what_it_may_be(path, given, said):
+    well = {"prompt": "x"} if path == COMPLETE else {"messages": ASK}
+    assert refused(path, well | given)["message"] == said
+
+
+@pytest.mark.parametrize("tokens", [2**63, 10**30])
+def test_more_tokens_than_the_context_holds_are_cut(tokens):
+    async def run():
+        async with served(says("x")) as server:
+            status, _ = await server.post(COMPLETE, {"prompt": [5, 6], "max_tokens": tokens})
+            return status, server.dispatch.requests[0].max_tokens
+
+    assert asyncio.run(run()) == (200, CONTEXT - 2)
 
 
 VALUES = st.sampled_from(

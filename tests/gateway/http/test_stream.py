@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from config.errors import EngineFailed
+from gateway.http import sse
 from tests.gateway.scripted import WAIT_S, fails, says, served, tokenizer, until
 
 ASK = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -192,6 +193,27 @@ def test_a_reader_that_is_too_slow_is_cut_off():
             await send(writer, CHAT, ASK | {"stream": True})
             await until(lambda: server.dispatch.cancelled)
             writer.transport.abort()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("said", ["", "Hello"])
+def test_between_signs_of_life_there_are_words_and_then_an_error_as_an_event(monkeypatch, said):
+    monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.01)
+
+    async def run():
+        async with served(says(said, reason="")) as server:
+            url, body = server.url + CHAT, ASK | {"stream": True}
+            async with server.session.post(url, json=body) as response:
+                for _ in range(3):
+                    await response.content.readuntil(b"\n\n: keep-alive\n\n")
+                (sink,) = server.dispatch.running.values()
+                sink.on_tokens(tokenizer().encode(" again", add_special_tokens=False).ids)
+                await response.content.readuntil(b" again")
+                await response.content.readuntil(b"\n\n: keep-alive\n\n")
+                sink.on_end(EngineFailed("it broke"))
+                rest = [it for it in (await response.text()).split("\n\n") if it.startswith("d")]
+            assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "engine_failed"
 
     asyncio.run(run())
 

@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-import shutil
 
 import openai
 import pytest
 
 from tests.gateway.http.test_stream import CHAT, events
-from tests.gateway.scripted import DEMO_FOLDER, demo_view, says, served, tokenizer
+from tests.gateway.scripted import demo_view, says, served, thinking_view, tokenizer
 
 TOOL = {
     "type": "function",
@@ -95,9 +94,24 @@ def test_log_probabilities_are_there_for_every_token_of_a_call():
     assert [it for one in spelled if one for it in one["content"]] == content
 
 
-def test_without_parallel_calls_there_is_one():
-    _, whole, _ = exchange(written("Paris", "Rome"), ASK | {"parallel_tool_calls": False})
-    assert len(whole["choices"][0]["message"]["tool_calls"]) == 1
+@pytest.mark.parametrize("n", [1, 2])
+def test_without_parallel_calls_the_answer_ends_with_the_first_one(n):
+    body = ASK | {"parallel_tool_calls": False, "n": n}
+
+    async def run():
+        async with served(says(written("Paris", "Rome"))) as server:
+            status, whole = await server.post(CHAT, body)
+            assert (status, server.dispatch.running) == (200, {})
+            return whole, len(server.dispatch.cancelled), list(server.dispatch.given.values())
+
+    whole, cancelled, given = asyncio.run(run())
+    assert cancelled == n  # there was more to come
+    for choice in whole["choices"]:
+        (call,) = choice["message"]["tool_calls"]
+        assert json.loads(call["function"]["arguments"]) == {"city": "Paris"}
+        assert (choice["finish_reason"], choice["message"]["content"]) == ("tool_calls", None)
+    one = len(tokenizer().encode(written("Paris"), add_special_tokens=False).ids)
+    assert whole["usage"]["completion_tokens"] == sum(given) <= n * one
 
 
 def test_plain_words_are_an_ordinary_answer():
@@ -168,15 +182,7 @@ def test_the_official_client_reads_calls_and_sends_them_back():
 
 @pytest.fixture
 def thinker(tmp_path):
-    """The demo model's text side, as if it thought."""
-    shutil.copy(DEMO_FOLDER / "tokenizer.json", tmp_path)
-    (tmp_path / "tokenizer_config.json").write_text("{}")
-    template = (
-        "{% for it in messages %}{{ it.content }}{% endfor %}"
-        "{% if enable_thinking is not false %}<think>\n{% else %}</think>{% endif %}"
-    )
-    (tmp_path / "chat_template.jinja").write_text(template)
-    return demo_view("demo", tmp_path)
+    return thinking_view(tmp_path)
 
 
 def test_thoughts_are_told_from_the_answer(thinker):

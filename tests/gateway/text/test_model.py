@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from config.errors import ContextTooLong, InvalidRequest, ModelLoadFailed
-from gateway.text.model import CHARS_PER_TOKEN, LONG_TEXT_CHARS, TextModel, TextModels
+from gateway.text.model import CHARS_PER_TOKEN, LONG_TEXT_CHARS, TextModel, TextModels, chars_of
 from tests.gateway.scripted import DEMO_FOLDER, demo_card
 
 TURNS = [{"role": "user", "content": "Hi"}]
@@ -147,26 +147,69 @@ LONG = "word " * LONG_TEXT_CHARS
 MANY = TURNS * 200  # little text, but much to render
 
 
+def calling(arguments: object) -> list[dict]:
+    function = {"name": "f", "arguments": arguments}
+    call = {"id": "1", "type": "function", "function": function}
+    return [*TURNS, {"role": "assistant", "content": "", "tool_calls": [call]}]
+
+
+def tools(schema: dict) -> list[dict]:
+    return [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+
+
+WIDE = {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(200)}}
+
+
 @pytest.mark.parametrize(("text", "thread"), [(LONG, "text"), ("word", "MainThread")])
 def test_long_texts_are_encoded_alike_and_elsewhere(text, thread):
     plain = TextModel("demo", DEMO_FOLDER).encode(text, add_special_tokens=False)
-    tokens, threads = in_models(lambda it, side: it.prompt(side, text, 10**6))
-    assert (tokens, threads) == (plain, {thread})
-    (ids, texts), threads = in_models(
-        lambda it, side: it.tokenize(side, text, add_special_tokens=False)
-    )
-    assert (ids, "".join(texts), threads) == (plain, text, {thread})
+    tokens, threads = in_models(lambda it, side: it.prompts(side, [text], 10**6))
+    assert (tokens, threads) == ([plain], {thread})
 
 
 @pytest.mark.parametrize(
-    ("turns", "thread"),
-    [(TURNS, "MainThread"), (MANY, "text"), ([{"role": "user", "content": LONG}], "text")],
+    ("turns", "more", "thread"),
+    [
+        (TURNS, {}, "MainThread"),
+        (calling({"a": 1}), {"tools": tools({"type": "object"})}, "MainThread"),
+        (TURNS, {"arguments": {"enable_thinking": False}}, "MainThread"),
+        (MANY, {}, "text"),
+        ([{"role": "user", "content": LONG}], {}, "text"),
+        ([*TURNS, {"role": "assistant", "content": "", "reasoning_content": LONG}], {}, "text"),
+        (calling({"a": LONG}), {}, "text"),
+        (calling({"a": list(range(1000))}), {}, "text"),
+        (calling(LONG), {}, "text"),
+        (TURNS, {"tools": tools(WIDE)}, "text"),
+        (TURNS, {"arguments": {"x": LONG}}, "text"),
+    ],
 )
-def test_long_conversations_are_rendered_alike_and_elsewhere(turns, thread):
+def test_long_conversations_are_rendered_alike_and_elsewhere(turns, more, thread):
     model = TextModel("demo", DEMO_FOLDER)
-    tokens, threads = in_models(lambda it, side: it.conversation(side, turns, 10**6))
-    assert tokens == model.encode(model.render(turns), add_special_tokens=False)
+    tokens, threads = in_models(lambda it, side: it.conversation(side, turns, 10**6, **more))
+    assert tokens == model.encode(model.render(turns, **more), add_special_tokens=False)
     assert threads == {thread}
+
+
+def test_many_short_prompts_are_one_long_text():
+    prompts = ["word " * 100] * 20
+    tokens, threads = in_models(lambda it, side: it.prompts(side, prompts, 10**6))
+    assert threads == {"text"}
+    assert len(tokens) == 20
+    assert all(it == tokens[0] for it in tokens)
+
+
+def test_what_is_too_long_anyway_is_not_looked_into():
+    class Counted(list):
+        looked = 0
+
+        def __iter__(self):
+            type(self).looked += 1
+            return super().__iter__()
+
+    assert chars_of([Counted(["x"] * 10_000) for _ in range(10)]) >= LONG_TEXT_CHARS
+    assert Counted.looked == 0
+    assert chars_of([Counted(["x"] * 10) for _ in range(10)]) < LONG_TEXT_CHARS
+    assert Counted.looked == 10
 
 
 def test_a_text_far_over_the_context_is_refused_by_its_beginning():

@@ -42,8 +42,17 @@ def spilled(store, tier, model, prompt=PROMPT, salt=""):
     assert tier.flush(WAIT_S)
 
 
+def bring(store, prompt, salt=""):
+    """Wait for what is on disk of a prompt; what is stored of it then."""
+    fetch = store.fetch(prompt, salt, 0.0)
+    while store.is_coming(fetch, 0.0):
+        store.wait(WAIT_S)
+        store.land()
+    return store.match(prompt, salt)
+
+
 def found(store, prompt, salt=""):
-    with store.match(prompt, salt) as match:
+    with bring(store, prompt, salt) as match:
         return match.tokens
 
 
@@ -60,7 +69,7 @@ def test_blocks_outlive_the_process_and_are_the_same_bytes(model_of, open_store,
     assert (tier.stats().written_blocks, tier.stats().skipped_blocks) == (3, 0)
     after, _ = open_store(model)  # the first one was never closed
     assert (found(after, PROMPT, "other"), found(after, tokens_of(9, 192))) == (0, 0)
-    with after.match(PROMPT + MORE, "") as match:
+    with bring(after, PROMPT + MORE) as match:
         assert match.tokens == 192
         assert mx.array_equal(go_on(model, match.caches(), MORE), expected)
     assert after.news() == (block_hashes(PROMPT, ""), [])
@@ -86,7 +95,7 @@ def test_every_type_and_shape_comes_back(open_store, bits):
     size = store.bytes
     store.evict_to(0)
     assert tier.flush(WAIT_S)
-    again = store.match([*PROMPT, 1], "").caches()
+    again = bring(store, [*PROMPT, 1]).caches()
     assert store.bytes == size
     for old, new in zip(before, again, strict=True):
         assert new.keys.dtype == mx.bfloat16

@@ -172,8 +172,43 @@ def test_one_call_means_one(name, models):
     for options in ({"parallel": False}, {"named": "get_weather"}):
         state = LLMatcher(tokenizer, model.tool_grammar([], TOOLS, **options).source)
         assert state.try_consume_tokens(tokens) < len(tokens)
-    only = parsed(model.parser([], TOOLS, parallel=False), [two])
-    assert made(only) == calls_of(name)[:1]
+    for pieces in ([two], two):
+        only = parsed(model.parser([], TOOLS, parallel=False), pieces)
+        assert made(only) == calls_of(name)[:1]
+        assert only.content == ""
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_where_one_call_is_allowed_nothing_more_is_waited_for(name, models):
+    model, _ = models[name]
+    first = STYLES[name].write(calls_of(name)[:1])
+    text = STYLES[name].write(calls_of(name)) if STYLES[name].parallel else first
+    parser = model.parser([], TOOLS, parallel=False)
+    fed = iter(text)
+    pieces = [parser.feed(next(fed)) for _ in text if not parser.over]
+    assert parser.over
+    assert len(pieces) <= len(first)
+    rest = [parser.feed("".join(fed)), parser.feed(" and so on"), parser.finish()]
+    assert not any(rest)
+    assert made(joined(pieces)) == calls_of(name)[:1]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_where_several_are_allowed_it_is_never_over(name, models):
+    model, _ = models[name]
+    parser = model.parser([], TOOLS)
+    parser.feed(STYLES[name].write(calls_of(name)[:1]))
+    assert not parser.over
+
+
+def test_what_only_looks_like_the_end_of_a_call_is_none(models):
+    model, _ = models["pythonic"]
+    parser = model.parser([], TOOLS, parallel=False)
+    assert not parser.feed('<|tool_call_start|>[get_weather(city="a),')
+    assert not parser.over
+    piece = parser.feed(' b", n=1), other')
+    assert made(joined([piece])) == [("get_weather", {"city": "a), b", "n": 1})]
+    assert parser.over
 
 
 TAGS = sorted({tag for it in STYLES.values() for tag in it.tokens})

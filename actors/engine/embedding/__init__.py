@@ -1,0 +1,1 @@
+"""Engines that make vectors of texts: no cache, no sampling, every request is one pass."""

@@ -1,0 +1,48 @@
+"""Who asks, and what they may do."""
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from config.limits import KeyLimits as KeyLimits
+
+Role = Literal["user", "admin"]
+
+
+class Identity(Struct, frozen=True):
+    """Somebody who may ask.
+
+    `key_id` is what limits of their own are counted under; it is no secret. `tenant` is empty
+    where nothing is shared with others. `models` are those that may be used, None for all.
+    """
+
+    name: str = "anonymous"
+    tenant: str = ""
+    role: Role = "user"
+    key_id: str = ""
+    models: frozenset[str] | None = None
+    limits: KeyLimits | None = None
+    tenant_limits: KeyLimits | None = None
+
+    def may_use(self, model: str) -> bool:
+        """Whether a model exists for them; `model` is the name it is served under."""
+        return self.models is None or model in self.models
+
+
+# Without keys the server is on loopback only: whoever reaches it sits at this machine.
+LOCAL = Identity(name="local", role="admin")
+
+Headers = Callable[[str], str | None]  # the value of a header, whatever the case of its name
+
+
+class Authenticator(Protocol):
+    """Tells who asks."""
+
+    def identify(self, header: Headers) -> Identity:
+        """Who sent a request with these headers; event loop only, never blocks.
+
+        Raises:
+            Unauthenticated: no or no valid key or token.
+        """
+        ...

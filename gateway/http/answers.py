@@ -1,0 +1,87 @@
+"""What is the same for all endpoints: who asks, which route it is, and how failures are told."""
+
+import logging
+import re
+
+from config.errors import ServingError
+from gateway.auth.cors import Cors
+from gateway.auth.guard import check_role
+from gateway.auth.identity import LOCAL, Authenticator
+from gateway.http.errors import error_response, http_refusal
+from gateway.http.server.connection import Refused
+from gateway.http.server.exchange import Request, Response
+from gateway.http.server.routes import NotFound, Route, Routes, Shape, WrongMethod
+from gateway.ids import random_hex
+
+REQUEST_ID = "X-Request-ID"
+GOOD_ID = re.compile(r"[\x21-\x7e]{1,128}")
+log = logging.getLogger(__name__)
+
+
+class RouteAnswers:
+    """Answers with the handlers of routes; see `Answers`. Each runs as a task that is cancelled
+    when its client goes away."""
+
+    def __init__(
+        self, routes: Routes, authenticator: Authenticator | None = None, cors: Cors | None = None
+    ) -> None:
+        """No authenticator: whoever reaches us is at this machine."""
+        self._routes = routes
+        self._authenticator = authenticator
+        self._cors = cors
+
+    async def answer(self, request: Request) -> Response | None:
+        """The answer of the route's handler, or what keeps it from giving one."""
+        given = request.header(REQUEST_ID) or ""
+        request.id = given if GOOD_ID.fullmatch(given) else f"req_{random_hex(24)}"
+        request.reply_headers[REQUEST_ID] = request.id
+        if self._cors is not None:
+            request.reply_headers.update(self._cors.headers(request.header("origin")))
+            if request.method == "OPTIONS" and (allowed := self._preflight(request)) is not None:
+                return Response(status=204, headers=allowed)
+        shape: Shape = "openai"
+        try:
+            route, request.params = self._routes.find(request.method, request.path)
+            shape = route.shape
+            if shape == "anthropic":
+                request.reply_headers["request-id"] = request.id  # as its clients know it
+            self._admit(request, route)
+            return await route.handler(request)
+        except ServingError as error:
+            response = error_response(error, shape)
+            if response.status >= 500:
+                log.warning("%s: %s: %s", request.id, error.code, error.message)
+            return response
+        except NotFound:
+            return self.refuse(request.path, Refused(404, f"there is nothing at {request.path}"))
+        except WrongMethod as wrong:
+            return _wrong_method(request.path, wrong, self._routes.shape(request.path))
+        except Exception:
+            log.exception("%s: unexpected failure", request.id)
+            return error_response(ServingError("internal"), shape)
+
+    def _preflight(self, request: Request) -> dict[str, str] | None:
+        assert self._cors is not None
+        return self._cors.preflight(
+            request.header("origin"),
+            request.header("access-control-request-method"),
+            request.header("access-control-request-headers"),
+        )
+
+    def _admit(self, request: Request, route: Route) -> None:
+        if route.role == "public":
+            return
+        identity = LOCAL
+        if self._authenticator is not None:
+            identity = self._authenticator.identify(request.header)
+        check_role(identity, route.role)
+        request.identity = identity
+
+    def refuse(self, path: str, refused: Refused) -> Response:
+        """See `Answers`."""
+        return http_refusal(refused, self._routes.shape(path))
+
+
+def _wrong_method(path: str, wrong: WrongMethod, shape: Shape) -> Response:
+    response = http_refusal(Refused(405, f"{path} does not take this method"), shape)
+    return Response(response.body, 405, {"Allow": ", ".join(wrong.allowed)})

@@ -1,0 +1,77 @@
+"""Bodies of requests: how they are read, and how what is wrong with one is told."""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from config.errors import InvalidRequest
+from gateway.http.depth import check_depth
+from gateway.parameters import Range
+from transport.parameters import misfit, unknown_parameter
+
+_UNKNOWN = re.compile(r"unknown field `(.*?)`(?: - at `\$\.?(.*)`)?$")
+_NO_RANGES: Mapping[str, Range] = {}
+S = TypeVar("S", bound=Struct)
+# By the kind of body, for the documentation: what is refused is nowhere else.
+READERS: "dict[type[Struct], BodyReader[Any]]" = {}
+
+
+class BodyReader(Generic[S]):
+    """Reads bodies of one kind.
+
+    `inert` has the parameters that are known and not done, with the values that ask for nothing:
+    those may be sent. `instead` says what to use in their place, for errors. The documentation has
+    these, and the names that nothing is done with (`ignored`), and what numbers may be (`ranges`,
+    which are checked elsewhere); a name may be one inside of a parameter, after a dot.
+    """
+
+    def __init__(
+        self,
+        kind: type[S],
+        inert: Mapping[str, tuple[Any, ...]] | None = None,
+        instead: Mapping[str, str] | None = None,
+        ignored: Collection[str] = (),
+        ranges: Mapping[str, Range] = _NO_RANGES,
+    ) -> None:
+        fields = kind.__struct_fields__
+        self._kind = kind
+        self._decoder = msgspec.json.Decoder(kind)
+        self.inert = {name: values for name, values in (inert or {}).items() if name in fields}
+        self.instead = instead or {}
+        self.ignored = {name for name in ignored if name.partition(".")[0] in fields}
+        self.ranges = {name: ranges[name] for name in ranges.keys() & set(fields)}
+        READERS[kind] = self
+
+    def read(self, raw: bytes) -> S:
+        """The request in a body.
+
+        Raises:
+            InvalidRequest: not JSON, nested too deeply, or names the parameter that is unknown,
+                wrong or not done.
+        """
+        check_depth(raw)
+        try:
+            body = self._decoder.decode(raw)
+        except msgspec.ValidationError as error:
+            raise self._refusal(str(error)) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidRequest(f"the body is not valid JSON: {error}") from error
+        for name, harmless in self.inert.items():
+            value = getattr(body, name)
+            if value is not None and not any(_same(value, it) for it in harmless):
+                instead = self.instead.get(name, "")
+                raise InvalidRequest(f"{name} is not supported by this server{instead}", param=name)
+        return body
+
+    def _refusal(self, message: str) -> InvalidRequest:
+        unknown = _UNKNOWN.search(message)
+        if unknown is not None and not unknown.group(2):
+            return unknown_parameter(unknown.group(1), self._kind.__struct_fields__)
+        return misfit(message)
+
+
+def _same(value: object, harmless: object) -> bool:
+    return value == harmless and isinstance(value, bool) == isinstance(harmless, bool)

@@ -1,0 +1,1 @@
+"""The API told of by its own types: `/openapi.json`, `/docs` and docs/api.md."""

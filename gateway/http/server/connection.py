@@ -1,0 +1,353 @@
+"""One connection of a client: bytes in, requests one after the other, bytes out.
+
+A client's slowness costs it the connection: the head of a request has `limits.head_s` from its
+first byte, the body `limits.body_s`, and who does not read is cut at `limits.unsent_bytes`. Nothing
+here waits: timers are the server's `sweep`, which asks each connection for its deadline.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, cast
+from urllib.parse import unquote_to_bytes
+
+import httptools
+from msgspec import Struct
+
+from gateway.http.server.events import Events
+from gateway.http.server.exchange import Request, Response
+from gateway.http.server.wire import head
+
+EVENTS = "text/event-stream; charset=utf-8"
+_EVENT_HEADERS = {
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",  # proxies, too, shall pass each event on at once
+}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_VERSIONS = frozenset({"1.0", "1.1"})
+_ODD = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.{1,2}(?:/|$)")
+log = logging.getLogger(__name__)
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What one connection may take; all that comes from outside is bounded by one of them."""
+
+    body_bytes: int
+    head_bytes: int = 16 * 1024
+    headers: int = 128
+    unsent_bytes: int = 1024 * 1024
+    head_s: float = 75.0  # also how long a connection may idle
+    body_s: float = 60.0
+    linger_s: float = 10.0  # for a refused body to stop coming
+
+
+class Refused(Exception):
+    """What is answered before there is a whole request; the connection ends with it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Answers(Protocol):
+    """What the server does with requests; raises nothing but cancellation."""
+
+    def answer(self, request: Request) -> Awaitable[Response | None]:
+        """The answer to a whole request; None: it was streamed."""
+
+    def refuse(self, path: str, refused: Refused) -> Response:
+        """The answer to what is not one."""
+
+
+class Connection(asyncio.Protocol):
+    """Reads with llhttp, which refuses what proxies and servers read differently."""
+
+    def __init__(
+        self,
+        answers: Answers,
+        limits: Limits,
+        opened: Callable[["Connection"], object],
+        lost: Callable[["Connection"], object],
+    ) -> None:
+        self._answers = answers
+        self._limits = limits
+        self._opened, self._lost = opened, lost
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._queue: deque[_Waiting] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._writable = True
+        self._paused = False  # nothing is read for now
+        self._ending = False  # nothing more is read
+        self._http_1_1 = True  # what the request that is being answered speaks
+        self._events: Events | None = None  # of its answer
+        self._new_request()
+        self.deadline_at = time.monotonic() + limits.head_s
+
+    def _new_request(self) -> None:
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._header_count = self._head_bytes = self._fed_bytes = self._body_bytes = 0
+        self._body: list[bytes] = []
+        self._request: Request | None = None  # its head is whole
+
+    # From the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self.transport = cast("asyncio.Transport", transport)  # of uvloop, which is none by type
+        self._opened(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The client is gone, and with it all that is done for it."""
+        self._ending = True
+        self._queue.clear()
+        if self._task is not None:
+            self._task.cancel()
+        self._lost(self)
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._writable = True
+        self._next()
+
+    def eof_received(self) -> bool:
+        """A client that says no more may still read, but most are gone: as servers commonly do."""
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        if self._ending:
+            return
+        try:
+            self._parser.feed_data(data)
+            self._check_unfinished(data)
+        except httptools.HttpParserUpgrade:
+            self._ending = True  # we speak nothing else: the request was answered as it is
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, Refused) else _MALFORMED)
+        except httptools.HttpParserError:
+            self._refuse(_MALFORMED)
+        except Refused as refused:
+            self._refuse(refused)
+
+    def _check_unfinished(self, data: bytes) -> None:
+        """The parser keeps to itself what it has of a header that has not ended."""
+        if self._request is None and self._url:
+            self._fed_bytes += len(data)
+            if self._fed_bytes > 2 * self._limits.head_bytes:
+                raise _LARGE_HEAD
+
+    # From the parser.
+
+    def on_message_begin(self) -> None:
+        """See `httptools`."""
+        self.deadline_at = time.monotonic() + self._limits.head_s
+
+    def on_url(self, url: bytes) -> None:
+        """See `httptools`; may come in parts."""
+        self._url += url
+        self._count(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See `httptools`. Of headers that come twice the last counts."""
+        self._header_count += 1
+        if self._header_count > self._limits.headers:
+            raise Refused(431, f"a request may have up to {self._limits.headers} headers")
+        self._count(name + value)
+        self._headers[name.lower()] = value
+
+    def _count(self, part: bytes) -> None:
+        self._head_bytes += len(part)
+        if self._head_bytes > self._limits.head_bytes:
+            raise _LARGE_HEAD
+
+    def on_headers_complete(self) -> None:
+        """See `httptools`."""
+        if self._parser.get_http_version() not in _VERSIONS:
+            raise Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+        path, query = _target(self._url)
+        self._request = Request(
+            self._parser.get_method().decode("ascii"),
+            path,
+            query,
+            self._headers,
+            self._start_events,
+        )
+        self._expect()
+        self.deadline_at = time.monotonic() + self._limits.body_s
+
+    def _expect(self) -> None:
+        if int(self._headers.get(b"content-length", b"0")) > self._limits.body_bytes:
+            raise _TOO_LARGE
+        expectation = self._headers.get(b"expect")
+        if expectation is None:
+            return
+        if expectation.lower() != b"100-continue":
+            raise Refused(417, "the only expectation that is met is 100-continue")
+        if not self._queue and self._task is None:
+            self.transport.write(_CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        """See `httptools`."""
+        self._body_bytes += len(body)
+        if self._body_bytes > self._limits.body_bytes:
+            raise _TOO_LARGE
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """See `httptools`."""
+        request = self._request
+        assert request is not None
+        request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        http_1_1 = self._parser.get_http_version() == "1.1"
+        keep = http_1_1 and self._parser.should_keep_alive()
+        self._queue.append(_Waiting(request, keep, http_1_1))
+        self._new_request()
+        self._next()
+        if self._queue and not self._paused:  # a client that sends ahead waits for its answers
+            self._paused = True
+            self.transport.pause_reading()
+
+    # Answering.
+
+    def _next(self) -> None:
+        """Begin with the next request, if there is one and the client reads its answers."""
+        if self._task is not None or not self._writable:
+            return
+        if self._queue:
+            waiting = self._queue.popleft()
+            self._task = self._loop.create_task(self._serve(waiting))
+        elif self._paused and not self._ending:
+            self._paused = False
+            self.transport.resume_reading()
+
+    async def _serve(self, waiting: "_Waiting") -> None:
+        """Answer one request, then go on with the next or end the connection."""
+        self._http_1_1, self._events = waiting.http_1_1, None
+        try:
+            response = await self._answers.answer(waiting.request)
+            keep = waiting.keep and not self._ending
+            if response is not None and self._events is not None:
+                keep = False  # it failed in the middle: what is out cannot be taken back
+            elif response is not None:
+                keep = keep and not response.close
+                request = waiting.request
+                more = {**request.reply_headers, **response.headers}
+                self._write(response, more, close=not keep, bodiless=request.method == "HEAD")
+            elif self._events is not None:
+                self._events.end()
+        except Exception:
+            log.exception("%s: no answer could be written", waiting.request.id)
+            self.transport.abort()
+            return
+        finally:
+            self._task = None
+        self.deadline_at = time.monotonic() + self._limits.head_s
+        if keep:
+            self._next()
+        else:
+            self._ending = True
+            self.transport.close()
+
+    def _start_events(self, headers: Mapping[str, str]) -> Events:
+        chunked = self._http_1_1
+        more = {**_EVENT_HEADERS, **headers}
+        self.transport.write(head(200, EVENTS, None, more, chunked=chunked, close=not chunked))
+        self._events = Events(
+            self.transport, chunked=chunked, max_unsent_bytes=self._limits.unsent_bytes
+        )
+        return self._events
+
+    def _write(
+        self,
+        response: Response,
+        headers: Mapping[str, str],
+        *,
+        close: bool,
+        bodiless: bool = False,
+    ) -> None:
+        body = response.body
+        kind = response.content_type if body else ""
+        start = head(response.status, kind, len(body), headers, close=close)
+        self.transport.write(start if bodiless else start + body)
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer what is no request, unless others are to be answered first; then end.
+
+        What still comes is thrown away for a while: closing at once could destroy the answer.
+        """
+        self._ending = True
+        if self._task is None and not self._queue:
+            path = self._request.path if self._request is not None else ""
+            response = self._answers.refuse(path, refused)
+            self._write(response, response.headers, close=True)
+            self.deadline_at = time.monotonic() + self._limits.linger_s
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            else:
+                self.transport.close()
+
+    # From the server.
+
+    def expire(self) -> None:
+        """The deadline has passed; where a request is being answered it does not count."""
+        if self._task is not None or self.transport.is_closing():
+            return
+        if self._request is not None and not self._ending:
+            self._refuse(Refused(408, "the request body did not arrive in time"))
+        else:
+            self.transport.abort()
+
+    def end(self) -> None:
+        """Close now if idle, else after what is being answered."""
+        self._ending = True
+        self._queue.clear()
+        if self._task is None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close whatever is going on."""
+        self.transport.abort()
+
+
+class _Waiting(Struct, frozen=True):
+    """A whole request; `keep`: the connection goes on after it."""
+
+    request: Request
+    keep: bool
+    http_1_1: bool
+
+
+_MALFORMED = Refused(400, "this is not a well-formed HTTP request, or its head is too large")
+_LARGE_HEAD = Refused(431, "the head of the request is too large")
+_TOO_LARGE = Refused(413, "the request body is too large")
+
+
+def _target(url: bytes) -> tuple[str, bytes]:
+    """Path, decoded, and query of a request's target.
+
+    Raises:
+        Refused: not a path, or one that could mean another one to somebody.
+    """
+    raw, query = url, b""
+    if not url.startswith(b"/") or b"#" in url:
+        raise _MALFORMED
+    if b"?" in url:
+        raw, _, query = url.partition(b"?")
+    try:
+        path = (unquote_to_bytes(raw) if b"%" in raw else raw).decode()
+    except UnicodeDecodeError:
+        raise _MALFORMED from None
+    if "%" in path or _ODD.search(path):
+        raise Refused(400, "the path has characters or segments that are not allowed")
+    return path, query

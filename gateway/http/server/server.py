@@ -1,0 +1,68 @@
+"""The HTTP server on a socket that somebody else owns."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import time
+
+from gateway.http.server.connection import Answers, Connection, Limits
+
+BACKLOG = 2048
+SWEEP_S = 1.0
+CLOSE_S = 1.0  # for connections that are still busy when the server closes
+log = logging.getLogger(__name__)
+
+
+class HttpServer:
+    """All connections of one listening socket; event loop only."""
+
+    def __init__(self, answers: Answers, limits: Limits) -> None:
+        self._answers = answers
+        self._limits = limits
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._empty = asyncio.Event()
+
+    async def start(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Serve from now on."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            self._connection, sock=sock, backlog=BACKLOG, ssl=tls
+        )
+        self._sweeper = loop.create_task(self._sweep())
+
+    def _connection(self) -> Connection:
+        return Connection(self._answers, self._limits, self._connections.add, self._lost)
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(min(SWEEP_S, self._limits.head_s, self._limits.body_s))
+            now = time.monotonic()
+            for connection in [it for it in self._connections if it.deadline_at <= now]:
+                connection.expire()
+
+    async def close(self) -> None:
+        """Take no more connections, end those that idle, and soon the others."""
+        if self._server is None or self._sweeper is None:
+            return
+        self._server.close()
+        self._sweeper.cancel()
+        self._empty = asyncio.Event()
+        if not self._connections:
+            self._empty.set()
+        for connection in list(self._connections):
+            connection.end()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), CLOSE_S)
+        for connection in list(self._connections):
+            connection.abort()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._sweeper

@@ -1,0 +1,136 @@
+"""From a request's body to a question that can be answered."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from config.errors import InvalidRequest, NoPreviousResponse
+from gateway.http.caller import caller_of
+from gateway.http.server.exchange import Request
+from gateway.parameters import check_parameters
+from gateway.responses.conversation import Conversation, conversation
+from gateway.responses.ids import ItemIds, new_response_id, response_of
+from gateway.responses.input import kept_items, referred_ids
+from gateway.responses.items import Item
+from gateway.responses.parameters import generation_parameters, told_in_our_names
+from gateway.responses.record import Record
+from gateway.responses.schema import ResponseBody
+from gateway.responses.shapes import begun
+from gateway.responses.store import Store, tenant_of
+from gateway.responses.truncation import fits, shortened
+from gateway.service import Caller, Prepared, Service
+from transport.messages.client import ChatMessage
+from transport.parameters import clipped
+
+
+class Question(Struct, frozen=True):
+    """A request that can be answered.
+
+    `record` is what is kept of it so far, and `ids` go on with its output's items.
+    """
+
+    tenant: str
+    record: Record
+    ids: ItemIds
+    prepared: Prepared
+
+
+async def ask(service: Service, store: Store, request: Request, body: ResponseBody) -> Question:
+    """Check a request and prepare its answer.
+
+    Raises:
+        ServingError: every reason for which it cannot be answered.
+    """
+    tenant = tenant_of(request.identity)
+    asked = generation_parameters(body)
+    previous, known = await _stored(store, tenant, body)
+    now = time.time()
+    response_id = new_response_id(now)
+    ids = ItemIds(response_id)
+    given = kept_items(body.input, ids, known.get)
+    history = previous.items if previous is not None else []
+    said = conversation(body.instructions, history, given)
+    session = previous.session if previous is not None else None
+    caller = caller_of(request, "responses", body.prompt_cache_key, body.user, session)
+
+    async def prepare(messages: list[ChatMessage]) -> Prepared:
+        return await service.prepare_chat(messages, body.model, asked, caller)
+
+    with told_in_our_names(said.places):
+        check_parameters(asked)  # before a model is loaded for it
+        prepared = await _fitting(service, body, caller, said, prepare)
+        await _check_effort(service, body, caller)
+    record = Record(
+        response=begun(body, response_id, prepared.requests[0].model, int(now)),
+        history=history,
+        input=given,
+        session=caller.session,
+    )
+    return Question(tenant, record, ids, prepared)
+
+
+async def _stored(
+    store: Store, tenant: str, body: ResponseBody
+) -> tuple[Record | None, dict[str, Item]]:
+    """The response to go on from, and the items that are referred to by their ids."""
+    references = referred_ids(body.input)
+    if body.previous_response_id is None and not references:
+        return None, {}
+
+    def look() -> tuple[Record | None, dict[str, Item]]:
+        previous = _previous(store, tenant, body.previous_response_id)
+        known: dict[str, Item] = {}
+        for response_id in {response_of(it) for it in references} - {None}:
+            record = store.get(tenant, response_id or "")
+            known |= {item.id: item for item in record.items} if record is not None else {}
+        return previous, known
+
+    return await asyncio.to_thread(look)
+
+
+def _previous(store: Store, tenant: str, response_id: str | None) -> Record | None:
+    if response_id is None:
+        return None
+    record = store.get(tenant, response_id)
+    if record is None:
+        raise NoPreviousResponse(
+            f"there is no response '{clipped(response_id)}' here (any more); send the whole "
+            "conversation as input",
+            param="previous_response_id",
+        )
+    if record.running:
+        raise InvalidRequest(
+            "the previous response is still in progress", param="previous_response_id"
+        )
+    return record
+
+
+async def _check_effort(service: Service, body: ResponseBody, caller: Caller) -> None:
+    """See that only a model that thinks is told how hard."""
+    effort = body.reasoning.effort if body.reasoning else None
+    if effort in {None, "none"}:
+        return
+    card = await service.card(body.model, caller)
+    text = await service.texts.get(card)
+    if not text.capabilities.reasoning:
+        raise InvalidRequest(
+            f"the model '{card.name}' does not think; leave it out", param="reasoning.effort"
+        )
+
+
+async def _fitting(
+    service: Service,
+    body: ResponseBody,
+    caller: Caller,
+    said: Conversation,
+    prepare: Callable[[list[ChatMessage]], Awaitable[Prepared]],
+) -> Prepared:
+    """The question, with as much of the conversation as the client wants it to have."""
+    if body.truncation != "auto":
+        return await prepare(said.messages)
+    context_tokens = (await service.card(body.model, caller)).context_tokens
+    return await shortened(
+        said.messages, prepare, lambda it: fits(it, context_tokens, body.max_output_tokens)
+    )

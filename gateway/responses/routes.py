@@ -1,0 +1,232 @@
+"""The endpoints of the Responses API."""
+
+import asyncio
+import logging
+from functools import partial
+
+import msgspec
+from msgspec import structs
+
+from config.errors import AdmissionError, InvalidRequest, ResponseNotFound, ServingError
+from gateway.http.server.exchange import Request, Response
+from gateway.http.server.routes import Route
+from gateway.responses.events import Events, Put
+from gateway.responses.feed import Feed
+from gateway.responses.journal import Journal, replayed
+from gateway.responses.listing import page, wants_stream, whole_number
+from gateway.responses.making import Making
+from gateway.responses.presence import Presence
+from gateway.responses.question import Question, ask
+from gateway.responses.record import Record, cancelled
+from gateway.responses.schema import ResponseBody, read_response_body
+from gateway.responses.shapes import Deleted, ItemList, ResponseObject
+from gateway.responses.store import Store, tenant_of
+from gateway.service import Service
+from transport.parameters import clipped
+
+PATIENCE_S = 1.0  # what fails within it is told by the status, and the head waits for no longer
+SWEEP_S = 60.0
+CLOSE_S = 1.0  # for what has just ended to be stored
+log = logging.getLogger(__name__)
+_encode = msgspec.json.Encoder().encode
+
+
+class Responses:
+    """Handlers, and the responses that are made in the background; event loop only."""
+
+    def __init__(self, service: Service, store: Store) -> None:
+        self._service = service
+        self._store = store
+        self._presence = Presence(store.folder)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        one = "/v1/responses/{id}"
+        return [
+            Route(
+                method="POST",
+                path="/v1/responses",
+                handler=self.create,
+                body=ResponseBody,
+                answer=ResponseObject,
+                summary="Continue a conversation of items.",
+            ),
+            Route(
+                method="GET",
+                path=one,
+                handler=self.retrieve,
+                answer=ResponseObject,
+                summary="Get a stored response, or the events of a background one.",
+            ),
+            Route(
+                method="DELETE",
+                path=one,
+                handler=self.delete,
+                answer=Deleted,
+                summary="Forget a stored response.",
+            ),
+            Route(
+                method="POST",
+                path=f"{one}/cancel",
+                handler=self.cancel,
+                answer=ResponseObject,
+                summary="Stop a background response.",
+            ),
+            Route(
+                method="GET",
+                path=f"{one}/input_items",
+                handler=self.input_items,
+                answer=ItemList,
+                summary="List the items that a response was made from.",
+            ),
+        ]
+
+    async def close(self) -> None:
+        """Let what has ended be stored; what has not is a failure to whoever asks for it."""
+        self._sweeping.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_S)
+        for task in self._tasks:
+            task.cancel()
+        self._presence.close()
+
+    async def create(self, request: Request) -> Response | None:
+        """`POST /v1/responses`."""
+        body = read_response_body(request.body)
+        question = await ask(self._service, self._store, request, body)
+        if body.background:
+            return await self._in_background(request, question, stream=bool(body.stream))
+        if body.stream:
+            await self._stream(request, question)
+            return None
+        making = Making(self._service, self._store, question, Events())
+        try:
+            return Response(_encode(await making.whole()))
+        finally:
+            making.cancel()
+
+    async def retrieve(self, request: Request) -> Response | None:
+        """`GET /v1/responses/{id}`."""
+        record = await self._record(request)
+        if not wants_stream(request.query):
+            return Response(_encode(record.response))
+        after = whole_number(request.query, "starting_after", -1)
+        if not record.replayable:
+            raise InvalidRequest(
+                "only what was made with background: true and stream: true can be streamed again",
+                param="stream",
+            )
+        tenant, response_id = tenant_of(request.identity), record.response.id
+        path = self._store.events_path(tenant, response_id)
+        sink = request.start_events()
+        given_up = partial(self._store.is_given_up, tenant, response_id)
+        async for events in replayed(path, after + 1, given_up):
+            sink.write(events)
+        return None
+
+    async def delete(self, request: Request) -> Response:
+        """`DELETE /v1/responses/{id}`; one that is being made is cancelled by it."""
+        response_id = request.params["id"]
+        tenant = tenant_of(request.identity)
+        if not await asyncio.to_thread(self._store.delete, tenant, response_id):
+            raise _not_found(response_id)
+        return Response(_encode(Deleted(response_id)))
+
+    async def cancel(self, request: Request) -> Response:
+        """`POST /v1/responses/{id}/cancel`; whichever gateway makes it learns it from the store."""
+        record = await self._record(request)
+        if not record.response.background:
+            raise InvalidRequest("only background responses can be cancelled", param="id")
+        tenant, response_id = tenant_of(request.identity), record.response.id
+        changed = await asyncio.to_thread(self._store.change, tenant, response_id, cancelled)
+        if changed is None:
+            raise _not_found(response_id)
+        return Response(_encode(changed.response))
+
+    async def input_items(self, request: Request) -> Response:
+        """`GET /v1/responses/{id}/input_items`: all that was said before the output."""
+        record = await self._record(request)
+        return Response(_encode(page([*record.history, *record.input], request.query)))
+
+    async def _stream(self, request: Request, question: Question) -> None:
+        feed = Feed()
+        making = Making(self._service, self._store, question, Events(feed.put))
+        try:
+            await making.started(PATIENCE_S)
+            feed.open(request.start_events().write)
+            await making.streamed()
+        finally:
+            making.cancel()
+
+    async def _in_background(
+        self, request: Request, question: Question, *, stream: bool
+    ) -> Response | None:
+        record = structs.replace(question.record, owner=self._presence.name, replayable=stream)
+        question = structs.replace(question, record=record)
+        if not await asyncio.to_thread(self._store.keep, question.tenant, record):
+            raise AdmissionError("there is no room to store a background response")
+        feed = Feed()
+        try:
+            task = self._begun(question, feed if stream else None)
+        except (ServingError, OSError):
+            await asyncio.to_thread(self._store.delete, question.tenant, record.response.id)
+            raise
+        if not stream:
+            return Response(_encode(record.response))
+        feed.open(request.start_events().write)
+        await asyncio.shield(task)  # the client may go, the work goes on
+        return None
+
+    def _begun(self, question: Question, feed: Feed | None) -> asyncio.Task[None]:
+        """What makes a response whether somebody waits or not; with a `feed` its events are kept
+        as well as passed on."""
+        journal, put = None, None
+        if feed is not None:
+            path = self._store.events_path(question.tenant, question.record.response.id)
+            journal = Journal(path)
+            put = _both(journal.put, feed.put)
+        making = Making(self._service, self._store, question, Events(put))
+        task = asyncio.create_task(self._work(question, making, journal))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _work(self, question: Question, making: Making, journal: Journal | None) -> None:
+        try:
+            await making.in_background()
+        except OSError as error:
+            response_id = question.record.response.id
+            log.warning("%s: its end could not be stored: %s", response_id, error.strerror)
+            await asyncio.to_thread(self._store.delete, question.tenant, response_id)
+        finally:
+            making.cancel()
+            if journal is not None:
+                journal.close()
+
+    async def _record(self, request: Request) -> Record:
+        response_id, tenant = request.params["id"], tenant_of(request.identity)
+        record = await asyncio.to_thread(self._store.get, tenant, response_id)
+        if record is None:
+            raise _not_found(response_id)
+        return record
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.to_thread(self._store.sweep)
+            await asyncio.sleep(SWEEP_S)
+
+
+def _both(one: Put, other: Put) -> Put:
+    def put(event: bytes) -> None:
+        one(event)
+        other(event)
+
+    return put
+
+
+def _not_found(response_id: str) -> ResponseNotFound:
+    return ResponseNotFound(
+        f"there is no response '{clipped(response_id)}' here (any more)", param="id"
+    )
