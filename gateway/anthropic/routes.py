@@ -15,6 +15,7 @@ from gateway.anthropic.shapes import Message, TokenCount, Usage, new_message_id,
 from gateway.http.caller import caller_of
 from gateway.http.server.exchange import Request, Response
 from gateway.http.server.routes import Route
+from gateway.limits.headers import limit_headers
 from gateway.service import Prepared, Service
 
 _encode = msgspec.json.Encoder().encode
@@ -90,7 +91,7 @@ class AnthropicApi:
             stop_sequence=stop.stop_sequence,
             usage=usage(end),
         )
-        return Response(_encode(message))
+        return Response(_encode(message), headers=limit_headers(answers.allowance))
 
     async def _stream(
         self, request: Request, prepared: Prepared, *, tell_thoughts: bool
@@ -100,7 +101,7 @@ class AnthropicApi:
         output = StreamedBlocks(begun, tell_thoughts=tell_thoughts)
         answers = self._service.begin([prepared], [output])
         try:
-            await output.events.run(request.start_events)
+            await output.events.run(lambda: request.start_events(limit_headers(answers.allowance)))
         finally:
             answers.cancel()
         return None

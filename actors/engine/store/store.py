@@ -4,6 +4,7 @@ Models whose caches can be cut keep blocks of tokens in a tree, shared by all pr
 keep whole checkpoints. Engine thread only.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -192,11 +193,24 @@ class PrefixStore:
 
     def match(self, tokens: Sequence[int], salt: str) -> Match:
         """The longest beginning of `tokens[:-1]` in memory: one token is always left to compute."""
-        path, found = self._shelf.find(token_bytes(tokens[:-1]), salt)
+        data = token_bytes(tokens[:-1])
+        path, found = self._shelf.find(data, salt)
+        if salt and self._pinned:
+            shared, common = self._shared(data)
+            if common > found:
+                path, found = shared, common
         self._lookups += 1
         self._asked += len(tokens)
         self._hit += found
         return Match(self._shelf, path, found)
+
+    def _shared(self, data: bytes) -> tuple[list[Any], int]:
+        """What is pinned without a salt is for everybody: whoever runs the server chose it."""
+        path, found = self._shelf.find(data, "")
+        pinned = list(itertools.takewhile(lambda entry: entry.pins, path))
+        if len(pinned) < len(path):
+            found = len(pinned) * self._block_tokens if self.cuttable else 0
+        return pinned, found
 
     def insert(self, tokens: Sequence[int], salt: str, caches: list[Any]) -> None:
         """Store what is not there yet of these tokens; `caches` (one row) stay the caller's.

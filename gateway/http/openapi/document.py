@@ -98,8 +98,8 @@ def _responses(route: Route, schemas: Mapping[Any, JsonSchema]) -> Json:
     for status, kind in route.also.items():
         content = {"application/json": _content(schemas[kind])}
         found[str(status)] = _response(HTTPStatus(status).phrase, content)
-    for status in [*_failures(route), "default"]:
-        found.setdefault(str(status), {"$ref": f"#/components/responses/{route.shape}_{status}"})
+    for failure in [*map(str, _failures(route)), "default"]:
+        found.setdefault(failure, {"$ref": f"#/components/responses/{route.shape}_{failure}"})
     return found
 
 

@@ -28,6 +28,7 @@ _EVENT_HEADERS = {
 }
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _VERSIONS = frozenset({"1.0", "1.1"})
+_READ_ONCE = frozenset({b"upgrade", b"expect"})
 _ODD = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.{1,2}(?:/|$)")
 log = logging.getLogger(__name__)
 
@@ -128,10 +129,8 @@ class Connection(asyncio.Protocol):
         if self._ending:
             return
         try:
-            self._parser.feed_data(data)
+            self._feed(data)
             self._check_unfinished(data)
-        except httptools.HttpParserUpgrade:
-            self._ending = True  # we speak nothing else: the request was answered as it is
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, Refused) else _MALFORMED)
@@ -139,6 +138,29 @@ class Connection(asyncio.Protocol):
             self._refuse(_MALFORMED)
         except Refused as refused:
             self._refuse(refused)
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        while True:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                data = memoryview(data)[upgrade.args[0] :]
+                self._read_again()
+
+    def _read_again(self) -> None:
+        """Give the parser the head once more, without the wish for another protocol.
+
+        A server may answer as if there was none (RFC 9110, 7.8), and Java's client, which has that
+        wish with every request, counts on it; but the parser takes the body for the other protocol.
+        """
+        assert self._request is not None
+        version = self._parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self._request.method.encode(), self._url, version)]
+        lines += [b"%b: %b" % it for it in self._headers.items() if it[0] not in _READ_ONCE]
+        self._new_request()
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(b"\r\n".join([*lines, b"", b""]))
 
     def _check_unfinished(self, data: bytes) -> None:
         """The parser keeps to itself what it has of a header that has not ended."""
@@ -175,9 +197,12 @@ class Connection(asyncio.Protocol):
         """See `httptools`."""
         if self._parser.get_http_version() not in _VERSIONS:
             raise Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+        method = self._parser.get_method().decode("ascii")
+        if method == "CONNECT":
+            raise _MALFORMED
         path, query = _target(self._url)
         self._request = Request(
-            self._parser.get_method().decode("ascii"),
+            method,
             path,
             query,
             self._headers,
@@ -208,6 +233,8 @@ class Connection(asyncio.Protocol):
         """See `httptools`."""
         request = self._request
         assert request is not None
+        if self._parser.should_upgrade():
+            return  # its body is still to come
         request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         http_1_1 = self._parser.get_http_version() == "1.1"
         keep = http_1_1 and self._parser.should_keep_alive()

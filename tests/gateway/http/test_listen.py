@@ -41,6 +41,7 @@ def assert_silent_on_versions(head: bytes, body: dict) -> None:
         (b"GET / HTTP/2.0\r\n\r\n", 505),
         (b"GET nowhere HTTP/1.1\r\n\r\n", 400),
         (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"CONNECT /x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"GET /%ff HTTP/1.1\r\n\r\n", 400),
         (b"GET /v1/models/%2e%2e%2fsecret HTTP/1.1\r\n\r\n", 400),
         (b"GET /v1/models/../../etc/passwd HTTP/1.1\r\n\r\n", 400),
@@ -114,11 +115,41 @@ def test_a_client_that_asks_and_never_reads_is_not_answered_without_end():
     asyncio.run(run())
 
 
-def test_an_upgrade_that_nobody_offers_is_answered_as_if_it_was_not_asked_for():
-    raw = b"GET /health HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
-    head, body = exchange(raw)
-    assert head.startswith(b"HTTP/1.1 200 ")
-    assert body == {"status": "ok"}
+WISH = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+BODY = b"Content-Length: 14\r\n\r\n" + b'{"prompt":"x"}'
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b"GET /health HTTP/1.1\r\n" + WISH + b"\r\n"],
+        [POST + WISH + BODY],
+        [POST + WISH, BODY],
+        [POST + WISH + BODY[:30], BODY[30:]],
+        [
+            POST + WISH + b"Transfer-Encoding: chunked\r\n\r\n",
+            b"e\r\n" + BODY[-14:] + b"\r\n0\r\n\r\n",
+        ],
+        [(POST + WISH + BODY) * 3],
+    ],
+)
+def test_a_wish_for_another_protocol_is_passed_over(parts):
+    """Also by the connection, which goes on."""
+
+    async def run():
+        async with served(says("x")) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            for part in parts:
+                writer.write(part)
+                await asyncio.sleep(0.01)
+            writer.write(b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n")
+            answers = await asyncio.wait_for(reader.read(), WAIT_S)
+            writer.close()
+            return answers
+
+    answers = asyncio.run(run())
+    requests = b"".join(parts).count(b"Upgrade: h2c") + 1
+    assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b"HTTP/1.1 ") == requests
 
 
 async def trickle(port: int, raw: bytes, drop: bytes) -> bytes:

@@ -266,3 +266,18 @@ def spelled(tokens):
         )
         cache.update_and_fetch(numbers, numbers)
     return caches
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_what_is_pinned_for_everybody_is_there_for_every_tenant_and_nothing_else_is(model_of, kind):
+    model, prompt = model_of(kind), tokens_of(1, 300)
+    pinned = prompt[:128]
+    store = store_of(model, pinned)
+    store.insert(prompt, "", read(model, prompt)[1])
+    assert found(store, [*pinned, 3, 4, 5], "tenant") == 0
+    store.pin(pinned, "")
+    assert found(store, [*pinned, 3, 4, 5], "tenant") == 128
+    if store.cuttable:
+        assert found(store, prompt, "tenant") == 128  # and not what somebody else went on with
+    store.unpin(pinned, "")
+    assert found(store, [*pinned, 3, 4, 5], "tenant") == 0
