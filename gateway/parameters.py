@@ -1,7 +1,8 @@
 """Checks what clients ask for, whichever way they came; every fault names its parameter."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -49,7 +50,7 @@ class Range(Struct, frozen=True):
 
 _TOKENS = Range(1)  # too many are cut to what the context holds
 _BEST = Range(0, MAX_TOP_LOGPROBS)
-RANGES: Mapping[str, Range] = {
+RANGES: dict[str, Range] = {
     "temperature": Range(0, 2),
     "top_p": Range(0, 1, over=True),
     "min_p": Range(0, 1),
@@ -66,6 +67,7 @@ RANGES: Mapping[str, Range] = {
     "max_tokens": _TOKENS,
     "max_completion_tokens": _TOKENS,
 }
+_values = attrgetter(*RANGES)
 _BIAS = Range(-100, 100)
 _TIMEOUT_S = Range(0, over=True)
 _ONLY_CHAT = ("tools", "tool_choice", "parallel_tool_calls", "chat_template_kwargs")
@@ -77,8 +79,9 @@ def check_parameters(asked: GenerationParameters) -> None:
     Raises:
         InvalidRequest: names the parameter and what it may be.
     """
-    for name, allowed in RANGES.items():
-        allowed.check(getattr(asked, name), name)
+    for name, allowed, value in zip(RANGES, RANGES.values(), _values(asked), strict=True):
+        if value is not None:
+            allowed.check(value, name)
     stop_texts(asked)
     if len(asked.stop_token_ids or ()) > MAX_STOP_TOKENS:
         raise InvalidRequest(
@@ -218,7 +221,10 @@ def check_tokens(tokens: Sequence[int], vocab_size: int, param: str) -> None:
     """
     if not tokens:
         return
-    lowest, highest = min(tokens), max(tokens)
+    try:
+        lowest, highest = min(tokens), max(tokens)
+    except TypeError:  # texts among them, where a list may hold either
+        raise InvalidRequest(f"{param} mixes token ids with something else", param=param) from None
     if lowest < 0 or highest >= vocab_size:
         raise InvalidRequest(
             f"token id {lowest if lowest < 0 else highest} is not in the model's vocabulary "

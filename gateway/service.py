@@ -142,9 +142,10 @@ class Service:
             grammar = await self._texts.aside(
                 partial(chat_grammar, text, tokens, said.use, said.form, self._max_schema_bytes)
             )
-        request = msgspec.structs.replace(
-            request, grammar=grammar, grammar_param=said.held, logprobs=count
-        )
+        if said.held is not None or count is not None:
+            request = msgspec.structs.replace(
+                request, grammar=grammar, grammar_param=said.held, logprobs=count
+            )
         parser = partial(text.parser, tokens, said.tools, parallel=said.parallel)
         return Prepared(_choices(request, asked.n or 1), text, stop_texts(asked), parser)
 
@@ -196,8 +197,9 @@ class Service:
         held, grammar = held_by(None, form), None
         if form is not None:
             grammar = await self._texts.aside(partial(grammar_of, form, self._max_schema_bytes))
-        more = {"grammar": grammar, "grammar_param": held, "logprobs": count}
-        requests = [msgspec.structs.replace(request, **more) for request in requests]
+        if form is not None or count is not None:
+            more = {"grammar": grammar, "grammar_param": held, "logprobs": count}
+            requests = [msgspec.structs.replace(request, **more) for request in requests]
         stops = stop_texts(asked)
         return [Prepared(_choices(request, asked.n or 1), text, stops) for request in requests]
 
@@ -210,6 +212,8 @@ class Service:
                 room(len(prompt), 1, card.context_tokens, "prompt")  # too many: not looked at
                 check_tokens(prompt, card.vocab_size, "prompt")
         texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+        if not texts:
+            return list(prompts)  # type: ignore[arg-type]  # all of them are ids
         encoded = iter(await self._texts.prompts(text, texts, card.context_tokens))
         return [next(encoded) if isinstance(prompt, str) else prompt for prompt in prompts]
 

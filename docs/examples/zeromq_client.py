@@ -11,15 +11,13 @@ from mlx_serving import Client
 with Client(*sys.argv[1:]) as client:
     print("models:", *(model.name for model in client.models()))
 
-    answer = client.chat(
-        [{"role": "user", "content": "What is the capital of France?"}], temperature=0
-    )
-    print(answer.text)
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    print(client.chat(question, "demo", temperature=0).text)
 
     question = [{"role": "user", "content": "Count from 1 to 10."}]
-    for chunk in client.chat(question, temperature=0, stream=True):
+    for chunk in client.chat(question, "demo", temperature=0, stream=True):
         print(chunk.text, end="", flush=True)
     print()
 
-    tokens = client.tokenize("Once upon a time")
+    tokens = client.tokenize("Once upon a time", "demo")
     print(f"{len(tokens.tokens)} tokens:", *tokens.texts, sep="|")

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from config.errors import ContextTooLong, InvalidRequest
-from gateway.anthropic.schema import CountBody, MessagesBody, Tool, ToolChoice
+from gateway.anthropic.schema import TEMPERATURE, CountBody, MessagesBody, Tool, ToolChoice
 from gateway.efforts import Effort, check_effort, effort_arguments
 from gateway.parameters import Range
 from gateway.text.model import TextModel
 from transport.messages.client import GenerationParameters
 from transport.parameters import clipped
 
-_TEMPERATURE = Range(0, 1)
 _BUDGET = Range(1024)
 _DEFAULT_EFFORT: Effort = "high"
 _AS_EFFORT: dict[str, Effort] = {"enabled": _DEFAULT_EFFORT, "disabled": "none"}
@@ -33,7 +32,7 @@ def generation_parameters(body: MessagesBody) -> GenerationParameters:
     Raises:
         InvalidRequest: names the parameter that is wrong or not supported.
     """
-    _TEMPERATURE.check(body.temperature, "temperature")
+    TEMPERATURE.check(body.temperature, "temperature")
     budget = body.thinking.budget_tokens if body.thinking else None
     if budget is not None and budget >= body.max_tokens:
         raise InvalidRequest(

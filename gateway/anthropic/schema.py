@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.http.body import BodyReader
+from gateway.parameters import RANGES, Range
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 _OBJECT = msgspec.Meta(extra_json_schema={"type": "object"})  # for the documentation
@@ -154,9 +155,15 @@ _INERT: dict[str, tuple[Any, ...]] = {
     "billing_policy": (),
     "thread": (),
 }
+TEMPERATURE = Range(0, 1)
+_IGNORED = ("cache_control", "service_tier")
 _INSTEAD = {
     "mcp_servers": "; run them yourself and send their tools",
     "output_format": "; use output_config.format",
 }
-read_messages = BodyReader(MessagesBody, _INERT, _INSTEAD).read
-read_count = BodyReader(CountBody, _INERT, _INSTEAD).read
+read_messages = BodyReader(
+    MessagesBody, _INERT, _INSTEAD, _IGNORED, RANGES | {"temperature": TEMPERATURE}
+).read
+read_count = BodyReader(
+    CountBody, _INERT, _INSTEAD, _IGNORED, RANGES | {"temperature": TEMPERATURE}
+).read

@@ -79,7 +79,7 @@ class EmbeddingsReply(Struct, frozen=True, kw_only=True):
     usage: EmbeddingsUsage
 
 
-_reader = BodyReader(EmbeddingsBody)
+_reader = BodyReader(EmbeddingsBody, ignored=("user",))
 
 
 def read_embeddings_body(raw: bytes) -> EmbeddingsBody:

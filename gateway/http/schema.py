@@ -5,7 +5,7 @@ with the extensions that vLLM made common (`top_k`, `min_p`, `stop_token_ids`, `
 `repetition_penalty`, `structured_outputs`, `guided_*`, `chat_template_kwargs`).
 """
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
@@ -92,9 +92,7 @@ class CompletionBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True
             return [self.prompt]
         if self.prompt and isinstance(self.prompt[0], int):
             room(len(self.prompt), 1, context_tokens, "prompt")  # too many: not looked at
-            tokens = [item for item in self.prompt if isinstance(item, int)]
-            if len(tokens) == len(self.prompt):
-                return [tokens]
+            return [cast("list[int]", self.prompt)]  # what is no id is found with the ids
         elif 0 < len(self.prompt) <= MAX_PROMPTS:
             prompts = [item for item in self.prompt if not isinstance(item, int)]
             if len(prompts) == len(self.prompt):

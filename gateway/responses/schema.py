@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from config.errors import InvalidRequest
 from gateway.http.body import BodyReader
-from gateway.parameters import Range
+from gateway.parameters import RANGES, Range
 from gateway.responses.input import InputItem
 from transport.parameters import clipped
 
@@ -135,6 +135,16 @@ _INERT: dict[str, tuple[Any, ...]] = {
     "background_options": ({}, {"completion_window": "soonest"}),
     "image": ({}, {"context_compression": "auto"}, {"context_compression": "disabled"}),
 }
+_IGNORED = (
+    "max_tool_calls",
+    "safety_identifier",
+    "service_tier",
+    "prompt_cache_retention",
+    "prompt_cache_options",
+    "stream_options.include_obfuscation",
+    "reasoning.summary",
+    "reasoning.generate_summary",
+)
 _INSTEAD = {
     "conversation": "; use previous_response_id",
     "prompt": "; send instructions and input",
@@ -152,8 +162,8 @@ _INCLUDABLE = {
     "computer_call_output.output.image_url",
     "code_interpreter_call.outputs",
 }
-_OUTPUT_TOKENS = Range(1)
-_READER = BodyReader(ResponseBody, _INERT, _INSTEAD)
+_OWN_RANGES: dict[str, Range] = {"max_output_tokens": Range(1)}
+_READER = BodyReader(ResponseBody, _INERT, _INSTEAD, _IGNORED, RANGES | _OWN_RANGES)
 
 
 def read_response_body(raw: bytes) -> ResponseBody:
@@ -163,7 +173,8 @@ def read_response_body(raw: bytes) -> ResponseBody:
         InvalidRequest: not JSON, or names the parameter that is unknown, wrong or not supported.
     """
     body = _READER.read(raw)
-    _OUTPUT_TOKENS.check(body.max_output_tokens, "max_output_tokens")
+    for name, allowed in _OWN_RANGES.items():
+        allowed.check(getattr(body, name), name)
     for place, name in enumerate(body.include or ()):
         if name not in _INCLUDABLE:
             raise InvalidRequest(

@@ -196,21 +196,13 @@ class PrefixStore:
         data = token_bytes(tokens[:-1])
         path, found = self._shelf.find(data, salt)
         if salt and self._pinned:
-            shared, common = self._shared(data)
+            shared, common = _pinned(self._shelf, data, self._block_tokens if self.cuttable else 0)
             if common > found:
                 path, found = shared, common
         self._lookups += 1
         self._asked += len(tokens)
         self._hit += found
         return Match(self._shelf, path, found)
-
-    def _shared(self, data: bytes) -> tuple[list[Any], int]:
-        """What is pinned without a salt is for everybody: whoever runs the server chose it."""
-        path, found = self._shelf.find(data, "")
-        pinned = list(itertools.takewhile(lambda entry: entry.pins, path))
-        if len(pinned) < len(path):
-            found = len(pinned) * self._block_tokens if self.cuttable else 0
-        return pinned, found
 
     def insert(self, tokens: Sequence[int], salt: str, caches: list[Any]) -> None:
         """Store what is not there yet of these tokens; `caches` (one row) stay the caller's.
@@ -280,3 +272,13 @@ class PrefixStore:
         until = time.monotonic() + within_s
         self._shelf.spill(until)
         self._disk.close(max(0.0, until - time.monotonic()))
+
+
+def _pinned(shelf: Shelf, data: bytes, block_tokens: int) -> tuple[list[Any], int]:
+    """What is pinned without a salt is for everybody: whoever runs the server chose it.
+
+    `block_tokens` 0: checkpoints, which cannot be used in part.
+    """
+    path, found = shelf.find(data, "")
+    pinned = list(itertools.takewhile(lambda entry: entry.pins, path))
+    return pinned, found if len(pinned) == len(path) else len(pinned) * block_tokens

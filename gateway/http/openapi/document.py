@@ -14,7 +14,7 @@ from gateway.http.server.routes import Route
 _PARAMETER = re.compile(r"\{(\w+)\+?\}")
 _ERRORS = {"openai": ErrorReply, "anthropic": AnthropicErrorReply}
 _WORD = r"^[\x21-\x7e]{1,128}$"
-_HEADERS = {
+HEADERS = {
     REQUEST_ID: ("What the answer's header of this name shall be.", _WORD),
     SESSION: ("Requests of one session prefer one engine.", _WORD),
     TIMEOUT: ("Seconds after which nobody waits for the answer any more.", f"^{SECONDS}$"),
@@ -42,7 +42,7 @@ def document(routes: Sequence[Route]) -> Json:
             "schemas": components,
             "responses": _errors(schemas),
             "headers": _reply_headers(),
-            "parameters": {name: _header(name, *it) for name, it in _HEADERS.items()},
+            "parameters": {name: _header(name, *it) for name, it in HEADERS.items()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -85,7 +85,7 @@ def _parameters(route: Route) -> list[Json]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in _PARAMETER.findall(route.path)
     ]
-    names = list(_HEADERS) if route.body is not None else [REQUEST_ID]
+    names = list(HEADERS) if route.body is not None else [REQUEST_ID]
     return found + [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 

@@ -25,6 +25,9 @@ def schemas_of(types: Iterable[Any]) -> tuple[dict[Any, JsonSchema], dict[str, J
     for name, shown in names.items():
         text = text.replace(f'"{REF.format(name=name)}"', f'"{REF.format(name=shown)}"')
     schemas, described = msgspec.json.decode(text)
+    for schema in described.values():
+        if "description" in schema:
+            schema["description"] = " ".join(schema["description"].split())
     return (
         dict(zip(wanted, schemas, strict=True)),
         {names[name]: schema for name, schema in described.items()},
