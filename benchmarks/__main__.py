@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-OF_THE_ENGINE = ("throughput", "stall", "precision", "quality", "overload")
+OF_THE_ENGINE = ("throughput", "stall", "precision", "quality", "overload", "embeddings")
 NEXT_TO_PEER = ("grid", "conversation", "footprint")
 FULL = {
     "benchmarks.overhead": [],

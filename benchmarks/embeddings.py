@@ -20,26 +20,10 @@ from tokenizers import Tokenizer
 
 from actors.engine.embedding.model import load_embedder
 from actors.engine.embedding.waiting import Text, Waiting
+from benchmarks.blas import with_engine_blas
 from tests.embedding_models import minilm
 
-WORDS = [
-    "the",
-    "report",
-    "says",
-    "that",
-    "prices",
-    "of",
-    "wood",
-    "and",
-    "steel",
-    "rose",
-    "again",
-    "while",
-    "those",
-    "of",
-    "grain",
-    "fell",
-]
+WORDS = "the report says that prices of wood and steel rose again while grain fell"
 ROWS = 32
 READY_S = 120
 
@@ -48,7 +32,7 @@ def texts_of(count):
     """Of 3 to 200 words, most of them short."""
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.lognormal(3.0, 1.0, count), 3, 200).astype(int)
-    return [" ".join(rng.choice(WORDS, length)) for length in lengths]
+    return [" ".join(rng.choice(WORDS.split(), length)) for length in lengths]
 
 
 def timed(label, tokens, work):
@@ -117,25 +101,23 @@ async def through_a_server(url, texts):
         large = asyncio.create_task(ask(session, url, texts * 2))
         await asyncio.sleep(0.2)
         short = [await ask(session, url, "a short one") for _ in range(5) if not large.done()]
-        print(
-            f"\nA short request beside a large one: {statistics.median(short) * 1e3:.0f} ms", end=""
-        )
+        beside_ms = statistics.median(short) * 1e3
+        print(f"\nA short request beside a large one: {beside_ms:.0f} ms", end="")
         print(f"; the large one: {await large:.1f} s")
 
 
 def serve(folder, texts):
     with tempfile.TemporaryDirectory(prefix="mlxb-", dir="/tmp") as place:
         command = [sys.executable, "-m", "mlx_serving", "serve", f"{folder}=m", "--port", "18189"]
-        server = subprocess.Popen(
-            [*command, "--runtime-dir", f"{place}/run"], stderr=subprocess.PIPE
-        )
+        command += ["--runtime-dir", f"{place}/run"]
+        server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         url = "http://127.0.0.1:18189"
         try:
             wait_ready(url)
             asyncio.run(through_a_server(url, texts))
         finally:
             server.terminate()
-            server.communicate(timeout=60)
+            server.wait(60)
 
 
 def wait_ready(url):
@@ -156,6 +138,7 @@ def main():
     parser.add_argument("--model", type=Path, help="a folder; default: all-MiniLM-L6-v2")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
+    with_engine_blas("benchmarks.embeddings")
     folder = arguments.model or minilm()
     texts = texts_of(60 if arguments.quick else arguments.texts)
     in_the_engine(folder, texts)

@@ -1,6 +1,11 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from hatch_build import shade
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -46,3 +51,13 @@ def test_everything_else_stays(shaded, source):
 def test_a_plain_import_of_ours_fails_the_build(shaded, source):
     with pytest.raises(ValueError, match="write 'from FOLDER"):
         shaded(source)
+
+
+@pytest.mark.parametrize("lock", ["uv.lock", "docs/examples/uv.lock"])
+def test_a_lock_names_no_index_but_pypi(lock):
+    hosts = set(re.findall(r"https?://([^/\"]+)", (ROOT / lock).read_text("utf-8")))
+    assert hosts == {"pypi.org", "files.pythonhosted.org"}
+
+
+def test_the_lock_of_node_names_no_place():
+    assert "resolved" not in (ROOT / "docs/examples/package-lock.json").read_text("utf-8")

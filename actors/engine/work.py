@@ -383,4 +383,4 @@ class Work:
 
 
 def _too_late(request: Request) -> ServingError:
-    return RequestTimeout(f"not finished within {request.generate.timeout_s:.0f} s")
+    return RequestTimeout(f"not finished within {request.generate.timeout_s:.1f} s")

@@ -10,6 +10,7 @@ from gateway.auth.identity import LOCAL, Authenticator
 from gateway.http.errors import error_response, http_refusal
 from gateway.http.server.connection import Refused
 from gateway.http.server.exchange import Request, Response
+from gateway.http.server.refused import TOO_LARGE
 from gateway.http.server.routes import NotFound, Route, Routes, Shape, WrongMethod
 from gateway.ids import random_hex
 
@@ -76,6 +77,20 @@ class RouteAnswers:
             identity = self._authenticator.identify(request.header)
         check_role(identity, route.role)
         request.identity = identity
+
+    def turn_away(self, request: Request) -> Response | None:
+        """See `Answers`: those who may not ask, and what takes no large body."""
+        try:
+            route, _ = self._routes.find(request.method, request.path)
+        except (NotFound, WrongMethod):
+            return self.refuse(request.path, TOO_LARGE)
+        if route.role == "public":
+            return self.refuse(request.path, TOO_LARGE)
+        try:
+            self._admit(request, route)
+        except ServingError as error:
+            return error_response(error, route.shape)
+        return None
 
     def refuse(self, path: str, refused: Refused) -> Response:
         """See `Answers`."""

@@ -5,7 +5,7 @@ with the extensions that vLLM made common (`top_k`, `min_p`, `stop_token_ids`, `
 `repetition_penalty`, `structured_outputs`, `guided_*`, `chat_template_kwargs`).
 """
 
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
@@ -35,7 +35,7 @@ class Body(GenerationParameters, frozen=True, kw_only=True, forbid_unknown_field
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    service_tier: Any = None
+    service_tier: Literal["auto", "default"] | None = None
     prompt_cache_key: str | None = None
     user: str | None = None
 
@@ -106,7 +106,6 @@ class CompletionBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True
 MAX_PROMPTS = 128
 # Parameters that are known and not done, with the values that ask for nothing.
 _INERT: dict[str, tuple[Any, ...]] = {
-    "service_tier": ("auto", "default"),
     "min_tokens": (0,),
     "functions": ([],),
     "function_call": ("none", "auto"),
@@ -117,6 +116,13 @@ _INERT: dict[str, tuple[Any, ...]] = {
     "moderation": (),
     "chat_template": (),
     "suffix": ("",),
+}
+_ONLY_CHAT: dict[str, tuple[Any, ...]] = {
+    "tools": ([],),
+    "tool_choice": (),
+    "parallel_tool_calls": (False,),
+    "chat_template_kwargs": ({},),
+    "top_logprobs": (0,),
 }
 _IGNORED = (
     "stream_options.include_obfuscation",
@@ -130,12 +136,17 @@ _IGNORED = (
 _INSTEAD = {
     "functions": "; use tools",
     "function_call": "; use tool_choice",
-    "service_tier": "; auto and default are",
 }
 B = TypeVar("B", bound=Body)
 _READERS: dict[type[Body], BodyReader[Any]] = {
-    kind: BodyReader(kind, _INERT, _INSTEAD, _IGNORED, RANGES)
-    for kind in (ChatBody, CompletionBody)
+    ChatBody: BodyReader(ChatBody, _INERT, _INSTEAD, _IGNORED, RANGES),
+    CompletionBody: BodyReader(
+        CompletionBody,
+        _INERT | _ONLY_CHAT,
+        _INSTEAD | dict.fromkeys(_ONLY_CHAT, "; it is for chats"),
+        _IGNORED,
+        RANGES,
+    ),
 }
 
 

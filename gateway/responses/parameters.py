@@ -7,20 +7,12 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from config.errors import InvalidRequest
+from gateway.efforts import effort_arguments
 from gateway.responses.conversation import place_of
 from gateway.responses.schema import LOGPROBS, ResponseBody, TextFormat, Tool
 from transport.messages.client import GenerationParameters
 from transport.parameters import clipped, typed
 
-# gpt-oss knows three efforts; templates that can only think or not take any but "none" for yes.
-_EFFORTS = {
-    "minimal": "low",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "high",
-    "max": "high",
-}
 _SAME = (
     "temperature",
     "top_p",
@@ -166,9 +158,4 @@ def _allowed(tools: list[dict[str, Any]], names: list[str]) -> list[dict[str, An
 
 def _template_arguments(body: ResponseBody) -> dict[str, Any] | None:
     effort = body.reasoning.effort if body.reasoning else None
-    arguments: dict[str, Any] = {}
-    if effort is not None:
-        arguments["enable_thinking"] = effort != "none"
-        if effort != "none":
-            arguments["reasoning_effort"] = _EFFORTS[effort]
-    return arguments | (body.chat_template_kwargs or {}) or None
+    return effort_arguments(effort) | (body.chat_template_kwargs or {}) or None

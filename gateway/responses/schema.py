@@ -9,6 +9,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from config.errors import InvalidRequest
+from gateway.efforts import Effort
 from gateway.http.body import BodyReader
 from gateway.parameters import RANGES, Range
 from gateway.responses.input import InputItem
@@ -18,7 +19,6 @@ MAX_METADATA = 16
 MAX_METADATA_KEY = 64
 MAX_METADATA_VALUE = 512
 LOGPROBS = "message.output_text.logprobs"
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 SummaryKind = Literal["auto", "concise", "detailed"]
 
 

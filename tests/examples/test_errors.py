@@ -13,6 +13,7 @@ ASK = {
     "model": "demo",
     "messages": [{"role": "user", "content": "What is the capital of France?"}],
     "max_tokens": 8,
+    "temperature": 0,
 }
 LONG = ASK | {"max_tokens": 1800, "extra_body": {"ignore_eos": True}}
 
@@ -55,12 +56,6 @@ def api(connect, key):
     return connect(key)
 
 
-@pytest.fixture
-def claude(server, key):
-    with anthropic.Anthropic(base_url=server.url, api_key=key) as client:
-        yield client
-
-
 @pytest.mark.parametrize(
     ("asked", "kind", "code", "param"),
     [
@@ -87,7 +82,7 @@ def test_a_wrong_key(connect, server):
         anthropic.Anthropic(base_url=server.url, api_key="sk-wrong") as client,
         pytest.raises(anthropic.AuthenticationError, match="key is not valid"),
     ):
-        client.messages.create(**ASK)
+        client.messages.create(model="demo", messages=ASK["messages"], max_tokens=8)
 
 
 def test_what_is_for_admins_only(api):
@@ -114,23 +109,17 @@ def test_what_can_never_pass_is_not_tried_again(connect, limited_key, statuses):
 
 
 def test_an_answer_that_took_too_long_is_not_asked_for_again(api, statuses):
-    with pytest.raises(openai.InternalServerError, match="took longer"):
+    with pytest.raises(openai.InternalServerError, match=r"0\.3 s"):
         api.chat.completions.create(extra_headers={"X-Request-Timeout": "0.3"}, **LONG)
     assert statuses == [504]
 
 
-def test_a_stream_that_fails_says_so_at_its_end(api, claude):
+def test_a_stream_that_fails_says_so_at_its_end(api):
     late = {"X-Request-Timeout": "0.5"}
-    with pytest.raises(openai.APIError, match="took longer") as caught:
+    with pytest.raises(openai.APIError, match=r"0\.5 s") as caught:
         for _ in api.chat.completions.create(stream=True, extra_headers=late, **LONG):
             pass
     assert caught.value.code == "request_timeout"
-    story = [{"role": "user", "content": "Tell me a story about a fox."}] * 1
-    with pytest.raises(anthropic.APIStatusError, match="took longer"):
-        for _ in claude.messages.create(
-            model="demo", messages=story, max_tokens=1800, stream=True, extra_headers=late
-        ):
-            pass
 
 
 def test_a_stream_whose_gateway_dies_ends_in_an_error_and_the_client_can_go_on(server, api):

@@ -124,7 +124,7 @@ class EmbeddingWork:
     def expire(self, now: float, out: Outputs) -> None:
         """End what is past its deadline."""
         for request in [it for it in self._known.values() if it.deadline_at <= now]:
-            text = f"not finished within {request.embed.timeout_s:.0f} s"
+            text = f"not finished within {request.embed.timeout_s:.1f} s"
             self._fail(request, RequestTimeout(text), out)
 
     def fail_all(self, error: ServingError, out: Outputs) -> None:

@@ -51,15 +51,16 @@ def _rows(
     for key, value in schema["properties"].items():
         name = prefix + key
         inner = _object(value, components)
-        if inner is None or name in reader.ignored:
-            yield f"`{name}`", _status(name, reader), _may_be(name, value, reader)
-        elif not prefix:
+        if inner is None or prefix or name in reader.ignored:
+            status = "required" if key in required else _status(name, reader)
+            yield f"`{name}`", status, _may_be(name, value, reader)
+        else:
             yield from _rows(inner, reader, components, prefix=f"{name}.")
 
 
 def _status(name: str, reader: BodyReader[Any]) -> str:
     if name in reader.inert:
-        return "refused"
+        return "refused unless" if reader.inert[name] else "refused"
     return "ignored" if name in reader.ignored else "supported"
 
 
@@ -68,7 +69,7 @@ def _may_be(name: str, schema: JsonSchema, reader: BodyReader[Any]) -> str:
         return type_text(schema)
     values = ", ".join(f"`{json.dumps(it)}`" for it in reader.inert[name])
     hint = reader.instead.get(name, "").removeprefix("; ")
-    return "; ".join(filter(None, (f"only {values or '`null`'}", hint)))
+    return "; ".join(filter(None, (values, hint)))
 
 
 def _object(schema: JsonSchema, components: Mapping[str, JsonSchema]) -> JsonSchema | None:
@@ -91,7 +92,7 @@ def type_text(schema: JsonSchema) -> str:
     kind = str(schema.get("type", "anything"))
     if kind == "array":
         items = type_text(schema.get("items", {}))
-        return f"list of ({items})" if " or " in items else f"list of {items}"
+        return f"list of ({items})" if " or " in items else f"list of {items}s"
     return kind + _bounds(schema)
 
 

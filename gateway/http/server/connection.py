@@ -7,18 +7,19 @@ here waits: timers are the server's `sweep`, which asks each connection for its 
 
 import asyncio
 import logging
-import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, cast
-from urllib.parse import unquote_to_bytes
 
 import httptools
 from msgspec import Struct
 
 from gateway.http.server.events import Events
 from gateway.http.server.exchange import Request, Response
+from gateway.http.server.refused import LARGE_HEAD, MALFORMED, TOO_LARGE
+from gateway.http.server.refused import Refused as Refused
+from gateway.http.server.target import target
 from gateway.http.server.wire import head
 
 EVENTS = "text/event-stream; charset=utf-8"
@@ -29,7 +30,6 @@ _EVENT_HEADERS = {
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _VERSIONS = frozenset({"1.0", "1.1"})
 _READ_ONCE = frozenset({b"upgrade", b"expect"})
-_ODD = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.{1,2}(?:/|$)")
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +37,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     """What one connection may take; all that comes from outside is bounded by one of them."""
 
     body_bytes: int
+    free_body_bytes: int = 64 * 1024  # more is kept only of those who may ask
     head_bytes: int = 16 * 1024
     headers: int = 128
     unsent_bytes: int = 1024 * 1024
@@ -45,20 +46,15 @@ class Limits(Struct, frozen=True, kw_only=True):
     linger_s: float = 10.0  # for a refused body to stop coming
 
 
-class Refused(Exception):
-    """What is answered before there is a whole request; the connection ends with it."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
 class Answers(Protocol):
     """What the server does with requests; raises nothing but cancellation."""
 
     def answer(self, request: Request) -> Awaitable[Response | None]:
         """The answer to a whole request; None: it was streamed."""
+
+    def turn_away(self, request: Request) -> Response | None:
+        """The answer to a request with a large body, of which not all is there, if nobody would
+        read it."""
 
     def refuse(self, path: str, refused: Refused) -> Response:
         """The answer to what is not one."""
@@ -76,6 +72,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self._answers = answers
         self._limits = limits
+        self._free_bytes = min(limits.free_body_bytes, limits.body_bytes)
         self._opened, self._lost = opened, lost
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
@@ -84,16 +81,19 @@ class Connection(asyncio.Protocol):
         self._writable = True
         self._paused = False  # nothing is read for now
         self._ending = False  # nothing more is read
-        self._http_1_1 = True  # what the request that is being answered speaks
+        # Of the request that is being answered: what it speaks, and whether it is a HEAD.
+        self._http_1_1, self._bodiless = True, False
         self._events: Events | None = None  # of its answer
+        self._moved_on = False  # what was read last had of a body, or the end of a request
         self._new_request()
         self.deadline_at = time.monotonic() + limits.head_s
 
     def _new_request(self) -> None:
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
-        self._header_count = self._head_bytes = self._fed_bytes = self._body_bytes = 0
-        self._body: list[bytes] = []
+        self._header_count = self._head_bytes = self._fed_bytes = 0
+        self._allowed_bytes = self._free_bytes
+        self._body: bytes | bytearray = b""
         self._request: Request | None = None  # its head is whole
 
     # From the transport.
@@ -133,9 +133,9 @@ class Connection(asyncio.Protocol):
             self._check_unfinished(data)
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, Refused) else _MALFORMED)
+            self._refuse(cause if isinstance(cause, Refused) else MALFORMED)
         except httptools.HttpParserError:
-            self._refuse(_MALFORMED)
+            self._refuse(MALFORMED)
         except Refused as refused:
             self._refuse(refused)
 
@@ -154,20 +154,23 @@ class Connection(asyncio.Protocol):
         A server may answer as if there was none (RFC 9110, 7.8), and Java's client, which has that
         wish with every request, counts on it; but the parser takes the body for the other protocol.
         """
-        assert self._request is not None
+        request = self._request
+        assert request is not None
         version = self._parser.get_http_version().encode()
-        lines = [b"%b %b HTTP/%b" % (self._request.method.encode(), self._url, version)]
-        lines += [b"%b: %b" % it for it in self._headers.items() if it[0] not in _READ_ONCE]
+        lines = [b"%b %b HTTP/%b" % (request.method.encode(), self._url, version)]
+        lines += [b"%b: %b" % it for it in request.headers.items() if it[0] not in _READ_ONCE]
         self._new_request()
         self._parser = httptools.HttpRequestParser(self)
         self._parser.feed_data(b"\r\n".join([*lines, b"", b""]))
 
     def _check_unfinished(self, data: bytes) -> None:
-        """The parser keeps to itself what it has of a header that has not ended."""
-        if self._request is None and self._url:
+        """The parser keeps to itself what it has of a header or a trailer that has not ended."""
+        if self._moved_on:
+            self._moved_on, self._fed_bytes = False, 0
+        elif self._url:
             self._fed_bytes += len(data)
             if self._fed_bytes > 2 * self._limits.head_bytes:
-                raise _LARGE_HEAD
+                raise LARGE_HEAD
 
     # From the parser.
 
@@ -191,7 +194,7 @@ class Connection(asyncio.Protocol):
     def _count(self, part: bytes) -> None:
         self._head_bytes += len(part)
         if self._head_bytes > self._limits.head_bytes:
-            raise _LARGE_HEAD
+            raise LARGE_HEAD
 
     def on_headers_complete(self) -> None:
         """See `httptools`."""
@@ -199,8 +202,8 @@ class Connection(asyncio.Protocol):
             raise Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         method = self._parser.get_method().decode("ascii")
         if method == "CONNECT":
-            raise _MALFORMED
-        path, query = _target(self._url)
+            raise MALFORMED
+        path, query = target(self._url)
         self._request = Request(
             method,
             path,
@@ -209,25 +212,41 @@ class Connection(asyncio.Protocol):
             self._start_events,
         )
         self._expect()
+        self._headers = {}  # what comes after the body is no part of the head (RFC 9110, 6.5.1)
         self.deadline_at = time.monotonic() + self._limits.body_s
 
     def _expect(self) -> None:
         if int(self._headers.get(b"content-length", b"0")) > self._limits.body_bytes:
-            raise _TOO_LARGE
+            raise TOO_LARGE
         expectation = self._headers.get(b"expect")
         if expectation is None:
             return
         if expectation.lower() != b"100-continue":
             raise Refused(417, "the only expectation that is met is 100-continue")
-        if not self._queue and self._task is None:
+        if not self._queue and self._task is None and self._parser.get_http_version() != "1.0":
             self.transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         """See `httptools`."""
-        self._body_bytes += len(body)
-        if self._body_bytes > self._limits.body_bytes:
-            raise _TOO_LARGE
-        self._body.append(body)
+        self._moved_on = True
+        if not self._body:
+            self._body = body  # most are whole
+        elif isinstance(self._body, bytearray):
+            self._body += body
+        else:
+            self._body = bytearray(self._body + body)
+        if len(self._body) > self._allowed_bytes:
+            self._check_body()
+
+    def _check_body(self) -> None:
+        """See who sends a large one before more of it is kept."""
+        assert self._request is not None
+        if len(self._body) > self._limits.body_bytes:
+            raise TOO_LARGE
+        self._allowed_bytes = self._limits.body_bytes
+        response = self._answers.turn_away(self._request)
+        if response is not None:
+            raise Refused(response.status, "", response)
 
     def on_message_complete(self) -> None:
         """See `httptools`."""
@@ -235,7 +254,8 @@ class Connection(asyncio.Protocol):
         assert request is not None
         if self._parser.should_upgrade():
             return  # its body is still to come
-        request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        request.body = bytes(self._body)
+        self._moved_on = True
         http_1_1 = self._parser.get_http_version() == "1.1"
         keep = http_1_1 and self._parser.should_keep_alive()
         self._queue.append(_Waiting(request, keep, http_1_1))
@@ -261,6 +281,7 @@ class Connection(asyncio.Protocol):
     async def _serve(self, waiting: "_Waiting") -> None:
         """Answer one request, then go on with the next or end the connection."""
         self._http_1_1, self._events = waiting.http_1_1, None
+        self._bodiless = waiting.request.method == "HEAD"
         try:
             response = await self._answers.answer(waiting.request)
             keep = waiting.keep and not self._ending
@@ -268,9 +289,8 @@ class Connection(asyncio.Protocol):
                 keep = False  # it failed in the middle: what is out cannot be taken back
             elif response is not None:
                 keep = keep and not response.close
-                request = waiting.request
-                more = {**request.reply_headers, **response.headers}
-                self._write(response, more, close=not keep, bodiless=request.method == "HEAD")
+                more = {**waiting.request.reply_headers, **response.headers}
+                self._write(response, more, close=not keep, bodiless=self._bodiless)
             elif self._events is not None:
                 self._events.end()
         except Exception:
@@ -293,6 +313,7 @@ class Connection(asyncio.Protocol):
         self._events = Events(
             self.transport, chunked=chunked, max_unsent_bytes=self._limits.unsent_bytes
         )
+        self._events.closed = self._bodiless
         return self._events
 
     def _write(
@@ -305,7 +326,8 @@ class Connection(asyncio.Protocol):
     ) -> None:
         body = response.body
         kind = response.content_type if body else ""
-        start = head(response.status, kind, len(body), headers, close=close)
+        length = None if response.status == 204 else len(body)  # RFC 9110, 8.6
+        start = head(response.status, kind, length, headers, close=close)
         self.transport.write(start if bodiless else start + body)
 
     def _refuse(self, refused: Refused) -> None:
@@ -316,7 +338,7 @@ class Connection(asyncio.Protocol):
         self._ending = True
         if self._task is None and not self._queue:
             path = self._request.path if self._request is not None else ""
-            response = self._answers.refuse(path, refused)
+            response = refused.response or self._answers.refuse(path, refused)
             self._write(response, response.headers, close=True)
             self.deadline_at = time.monotonic() + self._limits.linger_s
             if self.transport.can_write_eof():
@@ -328,9 +350,9 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The deadline has passed; where a request is being answered it does not count."""
-        if self._task is not None or self.transport.is_closing():
+        if self._task is not None:
             return
-        if self._request is not None and not self._ending:
+        if self._request is not None and not self._ending and not self.transport.is_closing():
             self._refuse(Refused(408, "the request body did not arrive in time"))
         else:
             self.transport.abort()
@@ -353,28 +375,3 @@ class _Waiting(Struct, frozen=True):
     request: Request
     keep: bool
     http_1_1: bool
-
-
-_MALFORMED = Refused(400, "this is not a well-formed HTTP request, or its head is too large")
-_LARGE_HEAD = Refused(431, "the head of the request is too large")
-_TOO_LARGE = Refused(413, "the request body is too large")
-
-
-def _target(url: bytes) -> tuple[str, bytes]:
-    """Path, decoded, and query of a request's target.
-
-    Raises:
-        Refused: not a path, or one that could mean another one to somebody.
-    """
-    raw, query = url, b""
-    if not url.startswith(b"/") or b"#" in url:
-        raise _MALFORMED
-    if b"?" in url:
-        raw, _, query = url.partition(b"?")
-    try:
-        path = (unquote_to_bytes(raw) if b"%" in raw else raw).decode()
-    except UnicodeDecodeError:
-        raise _MALFORMED from None
-    if "%" in path or _ODD.search(path):
-        raise Refused(400, "the path has characters or segments that are not allowed")
-    return path, query

@@ -3,14 +3,18 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
 import ssl
+import sys
 import time
 
 from gateway.http.server.connection import Answers, Connection, Limits
 
 BACKLOG = 2048
 SWEEP_S = 1.0
+HANDSHAKE_S = 10.0  # of TLS
+SPARE_FILES = 64  # for all that is no connection of a client
 CLOSE_S = 1.0  # for connections that are still busy when the server closes
 log = logging.getLogger(__name__)
 
@@ -25,17 +29,30 @@ class HttpServer:
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
+        self._max_file = _max_file()
+        self._turned_away = 0
 
     async def start(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Serve from now on."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            self._connection, sock=sock, backlog=BACKLOG, ssl=tls
+            self._connection,
+            sock=sock,
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else HANDSHAKE_S,
         )
         self._sweeper = loop.create_task(self._sweep())
 
     def _connection(self) -> Connection:
-        return Connection(self._answers, self._limits, self._connections.add, self._lost)
+        return Connection(self._answers, self._limits, self._opened, self._lost)
+
+    def _opened(self, connection: Connection) -> None:
+        """Without this a flood of connections would take the files that engines are reached by."""
+        self._connections.add(connection)
+        if connection.transport.get_extra_info("socket").fileno() > self._max_file:
+            self._turned_away += 1
+            connection.abort()
 
     def _lost(self, connection: Connection) -> None:
         self._connections.discard(connection)
@@ -48,6 +65,9 @@ class HttpServer:
             now = time.monotonic()
             for connection in [it for it in self._connections if it.deadline_at <= now]:
                 connection.expire()
+            if self._turned_away:
+                log.warning("turned away %d: too many open connections", self._turned_away)
+                self._turned_away = 0
 
     async def close(self) -> None:
         """Take no more connections, end those that idle, and soon the others."""
@@ -66,3 +86,9 @@ class HttpServer:
             connection.abort()
         with contextlib.suppress(asyncio.CancelledError):
             await self._sweeper
+
+
+def _max_file() -> int:
+    """Up to which file a connection is taken; the system gives each the lowest number free."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit - min(SPARE_FILES, limit // 2)

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import json
+import tracemalloc
 
 import pytest
 
+from config.errors import Unauthenticated
 from gateway.http.server.connection import Limits
 from tests.gateway.scripted import WAIT_S, says, served
 
@@ -111,6 +113,97 @@ def test_a_client_that_asks_and_never_reads_is_not_answered_without_end():
                     asked += 1
             assert asked < far
             writer.transport.abort()
+
+    asyncio.run(run())
+
+
+def test_a_head_may_end_in_a_later_packet_than_the_many_requests_before_it():
+    async def run():
+        async with served(says("x")) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            requests = b"GET /health HTTP/1.1\r\n\r\n" * 1700 + b"GET /health HTTP/1.1\r\nX-A: b"
+            writer.write(requests)
+            answers = b""
+            while answers.count(b"HTTP/1.1 200 OK") < 1700:
+                answers += await asyncio.wait_for(reader.read(1 << 20), WAIT_S)
+            writer.write(b"\r\nConnection: close\r\n\r\n")
+            answers += await asyncio.wait_for(reader.read(), WAIT_S)
+            assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b"HTTP/1.1 ") == 1701
+            writer.close()
+
+    asyncio.run(run())
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+
+
+def test_trailers_do_not_pass_for_headers():
+    raw = POST + b"X-Request-ID: mine\r\n" + CHUNKED + b"0\r\nX-Request-ID: other\r\n\r\n"
+    head, _ = exchange(raw)
+    assert b"\r\nX-Request-ID: mine\r\n" in head
+
+
+def test_a_trailer_without_end_is_not_kept():
+    async def run():
+        async with served(says("x")) as server:
+            answer = await trickle(server.port, POST + CHUNKED + b"0\r\nX-Endless: ", b"x" * 10_000)
+            assert answer.startswith(b"HTTP/1.1 431 ") or not answer
+
+    asyncio.run(run())
+
+
+def test_a_body_in_tiny_chunks_takes_no_more_memory_than_another():
+    async def run():
+        async with served(says("x"), limits=Limits(body_bytes=2_000_000)) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(POST + CHUNKED)
+            tracemalloc.start()
+            for _ in range(50):
+                writer.write(b"2\r\nxx\r\n" * 10_000)
+                await writer.drain()
+            held, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            writer.write(b"0\r\n\r\n")
+            assert (await asyncio.wait_for(reader.read(), WAIT_S)).startswith(b"HTTP/1.1 400 ")
+            assert held < 10_000_000
+            writer.close()
+
+    asyncio.run(run())
+
+
+class Nobody:
+    """Lets no one in."""
+
+    def identify(self, header):
+        raise Unauthenticated("no key")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/v1/completions", 401), ("/v1/messages", 401), ("/nowhere", 413), ("/health", 413)],
+)
+def test_a_large_body_is_not_read_of_those_who_may_not_ask(path, status):
+    async def run():
+        async with served(says("x"), authenticator=Nobody()) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            method = "GET" if path == "/health" else "POST"
+            writer.write(f"{method} {path} HTTP/1.1\r\nContent-Length: 900000\r\n\r\n".encode())
+            writer.write(b" " * 100_000)
+            head, _, body = (await asyncio.wait_for(reader.read(), WAIT_S)).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 %d " % status)
+            assert (b"\r\nWWW-Authenticate: Bearer\r\n" in head) == (status == 401)
+            assert json.loads(body).get("type") == ("error" if path == "/v1/messages" else None)
+            writer.close()
+
+    asyncio.run(run())
+
+
+def test_those_who_may_ask_send_large_bodies():
+    async def run():
+        async with served(says("x")) as server:
+            status, answer = await server.post("/v1/completions", {"prompt": "x" * 500_000})
+            assert status == 400
+            assert answer["error"]["code"] == "context_length_exceeded"
 
     asyncio.run(run())
 
