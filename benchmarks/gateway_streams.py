@@ -1,7 +1,8 @@
 """What open streams cost a gateway: CPU time for each event, memory for each stream.
 
-The `fast_engine` gives every stream a token at each of its steps; one raw client reads them all. The
-gateway has core 0, all else shares core 1. Run: python -m benchmarks.gateway_streams [--seconds 5]
+The `fast_engine` gives every stream a token at each of its steps; one raw client reads them all.
+The gateway has core 0, all else shares core 1.
+Run: python -m benchmarks.gateway_streams [--seconds 5]
 """
 
 import argparse
@@ -25,7 +26,9 @@ BODY = {
 class Reader(asyncio.Protocol):
     """Asks, and counts the events that come."""
 
-    events = 0
+    def __init__(self):
+        self.events = 0
+        self.begun = asyncio.Event()
 
     def connection_made(self, transport):
         self.transport = transport
@@ -37,6 +40,8 @@ class Reader(asyncio.Protocol):
 
     def data_received(self, data):
         self.events += data.count(b"data: ")
+        if self.events > 2:
+            self.begun.set()
 
 
 async def streams(port, count, seconds, pid):
@@ -47,8 +52,7 @@ async def streams(port, count, seconds, pid):
     for _ in range(count):
         _, reader = await loop.create_connection(Reader, "127.0.0.1", port)
         readers.append(reader)
-    while not all(reader.events > 2 for reader in readers):
-        await asyncio.sleep(0.1)
+    await asyncio.gather(*(reader.begun.wait() for reader in readers))
     began, spent, counted = time.monotonic(), cpu_s(pid), sum(r.events for r in readers)
     await asyncio.sleep(seconds)
     events = sum(r.events for r in readers) - counted
