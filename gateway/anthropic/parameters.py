@@ -1,13 +1,13 @@
 """The parameters of a message as the rest of the gateway knows them, and its faults told back."""
 
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from config.errors import ContextTooLong, InvalidRequest
 from gateway.anthropic.schema import TEMPERATURE, CountBody, MessagesBody, Tool, ToolChoice
 from gateway.efforts import Effort, check_effort, effort_arguments
+from gateway.names import Names
 from gateway.parameters import Range
 from gateway.text.model import TextModel
 from transport.messages.client import GenerationParameters
@@ -16,13 +16,14 @@ from transport.parameters import clipped
 _BUDGET = Range(1024)
 _DEFAULT_EFFORT: Effort = "high"
 _AS_EFFORT: dict[str, Effort] = {"enabled": _DEFAULT_EFFORT, "disabled": "none"}
-_PLACE = re.compile(r"messages\[(\d+)\]")
-# Names that faults have elsewhere, longest first, and ours.
-_NAMES = (
-    ("response_format.json_schema", "output_config.format"),
-    ("response_format", "output_config.format"),
-    (".function.parameters", ".input_schema"),
-    (".function.", "."),
+_NAMES = Names(
+    {"stop": "stop_sequences"},
+    (
+        ("response_format.json_schema", "output_config.format"),
+        ("response_format", "output_config.format"),
+        (".function.parameters", ".input_schema"),
+        (".function.", "."),
+    ),
 )
 
 
@@ -81,27 +82,10 @@ def told_in_our_names(places: Sequence[str]) -> Iterator[None]:
         InvalidRequest: in place of the one that was raised, and of its kind.
     """
     try:
-        yield
+        with _NAMES.told(places):
+            yield
     except ContextTooLong as error:  # clients look for Anthropic's words
         raise ContextTooLong(f"prompt is too long: {error.message}") from error
-    except InvalidRequest as error:
-        raise type(error)(
-            _ours(error.message),
-            param=_place(error.param, places) if error.param else None,
-            retry_after_s=error.retry_after_s,
-        ) from error
-
-
-def _place(param: str, places: Sequence[str]) -> str:
-    if (found := _PLACE.match(param)) is not None:
-        return places[int(found.group(1))]
-    return "stop_sequences" if param == "stop" else _ours(param)
-
-
-def _ours(text: str) -> str:
-    for theirs, ours in _NAMES:
-        text = text.replace(theirs, ours)
-    return text
 
 
 def _asked(body: CountBody) -> dict[str, Any]:

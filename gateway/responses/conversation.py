@@ -1,6 +1,5 @@
 """From items to the messages that chat templates know."""
 
-import re
 from collections.abc import Sequence
 
 from msgspec import Struct, structs
@@ -16,8 +15,6 @@ from gateway.responses.items import (
 )
 from transport.messages.client import ChatMessage, ToolCall
 from transport.messages.client import FunctionCall as CalledFunction
-
-_PLACE = re.compile(r"messages\[(\d+)\]")
 
 
 class Conversation(Struct, frozen=True):
@@ -46,12 +43,6 @@ def conversation(
     for place, item in enumerate(given):
         turns.add(item, f"input[{place}]")
     return turns.finish()
-
-
-def place_of(param: str, places: Sequence[str]) -> str:
-    """The place that a message's has among the client's parameters."""
-    found = _PLACE.match(param)
-    return param if found is None else places[int(found.group(1))]
 
 
 class _Turns:

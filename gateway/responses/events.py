@@ -142,19 +142,29 @@ Delta = TextDelta | ReasoningDelta | ArgumentsDelta
 Put = Callable[[bytes], object]
 
 
+def opening(response: ResponseObject) -> bytes:
+    """The two events that every stream begins with."""
+    created = Created(response=response, sequence_number=0)
+    return _bytes(created) + _bytes(InProgress(response=response, sequence_number=1))
+
+
 class Events:
-    """Numbers events and puts them out; without a `put` there are none."""
+    """Numbers the events after the `opening` and puts them out; without a `put` there are none."""
 
     def __init__(self, put: Put | None = None) -> None:
         self._put = put
-        self._number = 0
+        self._number = 2
 
     def send(self, event: Event) -> None:
         """The next event."""
         if self._put is not None:
-            event.sequence_number = self._number
-            self._number += 1
-            self._put(_bytes(event))
+            self._put(self.numbered(event))
+
+    def numbered(self, event: Event) -> bytes:
+        """The next event, for somebody else to put out."""
+        event.sequence_number = self._number
+        self._number += 1
+        return _bytes(event)
 
     def deltas(self, event: Delta) -> Callable[[str], None]:
         """What puts out one such event for each text; all but text and number is encoded once."""

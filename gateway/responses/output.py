@@ -132,12 +132,11 @@ class OpenCall:
 class ItemWriter:
     """Makes the items of one answer; an `Output`.
 
-    `started` is set with the first sign of the answer, `ended` with its end; neither ever holds an
-    exception. A failure within the answer leaves the items that came before it.
+    `ended` is set with its end, and never holds an exception. A failure within the answer leaves
+    the items that came before it.
     """
 
     def __init__(self, ids: ItemIds, events: Events, spelling: ChatSpelling | None) -> None:
-        loop = asyncio.get_running_loop()
         self._ids = ids
         self._events = events
         self._spelling = spelling
@@ -146,18 +145,17 @@ class ItemWriter:
         self._unplaced_tokens = 0
         self.items: list[Item] = []
         self.reasoning_tokens = 0
-        self.started: asyncio.Future[None] = loop.create_future()
-        self.ended: asyncio.Future[Ending | ServingError] = loop.create_future()
+        self.ended: asyncio.Future[Ending | ServingError] = (
+            asyncio.get_running_loop().create_future()
+        )
 
     def on_text(self, text: str, tokens: list[int]) -> None:
         """See `Output`."""
-        self._start()
         if text:
             self._message().add(text, [])
 
     def on_piece(self, piece: Piece, tokens: list[int], logprobs: list[TokenLogprobs]) -> None:
         """See `Output`."""
-        self._start()
         self._unplaced_tokens += len(tokens)
         if self._spelling is not None and logprobs:
             self._unplaced += self._spelling.spell(tokens, logprobs).content
@@ -174,7 +172,6 @@ class ItemWriter:
 
     def on_end(self, end: Ending | ServingError) -> None:
         """See `Output`."""
-        self._start()
         whole = isinstance(end, Ending) and end.reason != "length"
         if whole and self._open is None and not self.items:
             self._message()  # an answer without a word is one, too
@@ -189,10 +186,6 @@ class ItemWriter:
             self._open = None
             self._events.send(ItemDone(output_index=len(self.items), item=item))
             self.items.append(item)
-
-    def _start(self) -> None:
-        if not self.started.done():
-            self.started.set_result(None)
 
     def _place(self) -> None:
         """The tokens so far have found what they are of; some come before their text."""

@@ -1,14 +1,13 @@
-"""The parameters of a response as the rest of the gateway knows them, and its faults told back."""
+"""The parameters of a response as the rest of the gateway knows them."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from config.errors import InvalidRequest
 from gateway.efforts import effort_arguments
-from gateway.responses.conversation import place_of
+from gateway.names import Names
 from gateway.responses.schema import LOGPROBS, ResponseBody, TextFormat, Tool
 from transport.messages.client import GenerationParameters
 from transport.parameters import clipped, typed
@@ -25,12 +24,14 @@ _SAME = (
     "stop",
     "parallel_tool_calls",
 )
-# Names that faults have elsewhere, longest first, and ours.
-_NAMES = (
-    ("response_format.json_schema", "text.format"),
-    ("response_format", "text.format"),
-    ("max_completion_tokens", "max_output_tokens"),
-    (".function.", "."),
+NAMES = Names(
+    {"messages": "input"},
+    (
+        ("response_format.json_schema", "text.format"),
+        ("response_format", "text.format"),
+        ("max_completion_tokens", "max_output_tokens"),
+        (".function.", "."),
+    ),
 )
 
 
@@ -65,32 +66,6 @@ def generation_parameters(body: ResponseBody) -> GenerationParameters:
         tool_choice=choice,
         chat_template_kwargs=_template_arguments(body),
     )
-
-
-@contextlib.contextmanager
-def told_in_our_names(places: Sequence[str]) -> Iterator[None]:
-    """Tell faults that are found inside by the names that parameters have here.
-
-    `places` has the parameter that each message of the conversation comes from.
-
-    Raises:
-        InvalidRequest: in place of the one that was raised, and of its kind.
-    """
-    try:
-        yield
-    except InvalidRequest as error:
-        param, text = error.param, error.message
-        if param is not None:
-            place = "input" if param == "messages" else place_of(param, places)
-            text = text.replace(param, place) if "[" in param else text
-            param = _ours(place)
-        raise type(error)(_ours(text), param=param, retry_after_s=error.retry_after_s) from error
-
-
-def _ours(text: str) -> str:
-    for theirs, ours in _NAMES:
-        text = text.replace(theirs, ours)
-    return text
 
 
 def _format(given: TextFormat | None) -> dict[str, Any] | None:

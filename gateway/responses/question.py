@@ -2,26 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
 from config.errors import InvalidRequest, NoPreviousResponse
+from gateway.efforts import check_effort
 from gateway.http.caller import caller_of
 from gateway.http.server.exchange import Request
 from gateway.parameters import check_parameters
-from gateway.responses.conversation import Conversation, conversation
+from gateway.responses.conversation import conversation
 from gateway.responses.ids import ItemIds, new_response_id, response_of
 from gateway.responses.input import kept_items, referred_ids
 from gateway.responses.items import Item
-from gateway.responses.parameters import generation_parameters, told_in_our_names
+from gateway.responses.parameters import NAMES, generation_parameters
 from gateway.responses.record import Record
 from gateway.responses.schema import ResponseBody
 from gateway.responses.shapes import begun
 from gateway.responses.store import Store, tenant_of
-from gateway.responses.truncation import fits, shortened
+from gateway.responses.truncation import leaves_room, shortened
 from gateway.service import Caller, Prepared, Service
-from transport.messages.client import ChatMessage
+from transport.messages.client import ChatMessage, GenerationParameters
 from transport.parameters import clipped
 
 
@@ -35,6 +35,7 @@ class Question(Struct, frozen=True):
     record: Record
     ids: ItemIds
     prepared: Prepared
+    places: list[str]  # where its messages come from, for faults that are found later
 
 
 async def ask(service: Service, store: Store, request: Request, body: ResponseBody) -> Question:
@@ -55,20 +56,21 @@ async def ask(service: Service, store: Store, request: Request, body: ResponseBo
     session = previous.session if previous is not None else None
     caller = caller_of(request, "responses", body.prompt_cache_key, body.user, session)
 
-    async def prepare(messages: list[ChatMessage]) -> Prepared:
-        return await service.prepare_chat(messages, body.model, asked, caller)
-
-    with told_in_our_names(said.places):
+    with NAMES.told(said.places):
         check_parameters(asked)  # before a model is loaded for it
-        prepared = await _fitting(service, body, caller, said, prepare)
-        await _check_effort(service, body, caller)
+        messages = said.messages
+        if body.truncation == "auto":
+            messages = await _fitting(service, body, asked, caller, messages)
+        prepared = await service.prepare_chat(messages, body.model, asked, caller)
+        effort = body.reasoning.effort if body.reasoning else None
+        check_effort(effort, prepared.text, "reasoning.effort")
     record = Record(
         response=begun(body, response_id, prepared.requests[0].model, int(now)),
         history=history,
         input=given,
         session=caller.session,
     )
-    return Question(tenant, record, ids, prepared)
+    return Question(tenant, record, ids, prepared, said.places)
 
 
 async def _stored(
@@ -107,30 +109,17 @@ def _previous(store: Store, tenant: str, response_id: str | None) -> Record | No
     return record
 
 
-async def _check_effort(service: Service, body: ResponseBody, caller: Caller) -> None:
-    """See that only a model that thinks is told how hard."""
-    effort = body.reasoning.effort if body.reasoning else None
-    if effort in {None, "none"}:
-        return
-    card = await service.card(body.model, caller)
-    text = await service.texts.get(card)
-    if not text.capabilities.reasoning:
-        raise InvalidRequest(
-            f"the model '{card.name}' does not think; leave it out", param="reasoning.effort"
-        )
-
-
 async def _fitting(
     service: Service,
     body: ResponseBody,
+    asked: GenerationParameters,
     caller: Caller,
-    said: Conversation,
-    prepare: Callable[[list[ChatMessage]], Awaitable[Prepared]],
-) -> Prepared:
-    """The question, with as much of the conversation as the client wants it to have."""
-    if body.truncation != "auto":
-        return await prepare(said.messages)
-    context_tokens = (await service.card(body.model, caller)).context_tokens
-    return await shortened(
-        said.messages, prepare, lambda it: fits(it, context_tokens, body.max_output_tokens)
-    )
+    messages: list[ChatMessage],
+) -> list[ChatMessage]:
+    """As much of the conversation as leaves room for an answer."""
+
+    async def fits(some: list[ChatMessage]) -> bool:
+        card, tokens = await service.read_chat(some, body.model, asked, caller)
+        return leaves_room(len(tokens), card.context_tokens, body.max_output_tokens)
+
+    return await shortened(messages, fits)

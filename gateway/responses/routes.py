@@ -2,16 +2,20 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import structs
 
 from config.errors import AdmissionError, InvalidRequest, ResponseNotFound, ServingError
-from gateway.http.server.exchange import Request, Response
+from gateway.http.server.exchange import EventSink, Request, Response
 from gateway.http.server.routes import Route
-from gateway.responses.events import Events, Put
-from gateway.responses.feed import Feed
+from gateway.http.sse import HeldEvents
+from gateway.limits.headers import limit_headers
+from gateway.responses.events import Events, Put, opening
 from gateway.responses.journal import Journal, replayed
 from gateway.responses.listing import page, wants_stream, whole_number
 from gateway.responses.making import Making
@@ -24,7 +28,6 @@ from gateway.responses.store import Store, tenant_of
 from gateway.service import Service
 from transport.parameters import clipped
 
-PATIENCE_S = 1.0  # what fails within it is told by the status, and the head waits for no longer
 SWEEP_S = 60.0
 CLOSE_S = 1.0  # for what has just ended to be stored
 log = logging.getLogger(__name__)
@@ -103,7 +106,8 @@ class Responses:
             return None
         making = Making(self._service, self._store, question, Events())
         try:
-            return Response(_encode(await making.whole()))
+            content = _encode(await making.whole())
+            return Response(content, headers=limit_headers(making.allowance))
         finally:
             making.cancel()
 
@@ -120,10 +124,9 @@ class Responses:
             )
         tenant, response_id = tenant_of(request.identity), record.response.id
         path = self._store.events_path(tenant, response_id)
-        sink = request.start_events()
         given_up = partial(self._store.is_given_up, tenant, response_id)
-        async for events in replayed(path, after + 1, given_up):
-            sink.write(events)
+        stream = HeldEvents()
+        await _run(stream, request.start_events, _replay(stream, path, after + 1, given_up))
         return None
 
     async def delete(self, request: Request) -> Response:
@@ -151,12 +154,14 @@ class Responses:
         return Response(_encode(page([*record.history, *record.input], request.query)))
 
     async def _stream(self, request: Request, question: Question) -> None:
-        feed = Feed()
-        making = Making(self._service, self._store, question, Events(feed.put))
+        stream = HeldEvents(opening(question.record.response))
+        making = Making(self._service, self._store, question, Events(stream.write))
+
+        def begin() -> EventSink:
+            return request.start_events(limit_headers(making.allowance))
+
         try:
-            await making.started(PATIENCE_S)
-            feed.open(request.start_events().write)
-            await making.streamed()
+            await _run(stream, begin, making.streamed(stream))
         finally:
             making.cancel()
 
@@ -167,26 +172,28 @@ class Responses:
         question = structs.replace(question, record=record)
         if not await asyncio.to_thread(self._store.keep, question.tenant, record):
             raise AdmissionError("there is no room to store a background response")
-        feed = Feed()
+        events = HeldEvents(opening(record.response)) if stream else None
         try:
-            task = self._begun(question, feed if stream else None)
+            task = self._begun(question, events)
         except (ServingError, OSError):
             await asyncio.to_thread(self._store.delete, question.tenant, record.response.id)
             raise
-        if not stream:
+        if events is None:
             return Response(_encode(record.response))
-        feed.open(request.start_events().write)
-        await asyncio.shield(task)  # the client may go, the work goes on
+        events.write(b"")  # nothing is waited for
+        task.add_done_callback(lambda _: events.finish())
+        await events.run(request.start_events)  # the client may go, the work goes on
         return None
 
-    def _begun(self, question: Question, feed: Feed | None) -> asyncio.Task[None]:
-        """What makes a response whether somebody waits or not; with a `feed` its events are kept
+    def _begun(self, question: Question, stream: HeldEvents | None) -> asyncio.Task[None]:
+        """What makes a response whether somebody waits or not; with a `stream` its events are kept
         as well as passed on."""
         journal, put = None, None
-        if feed is not None:
-            path = self._store.events_path(question.tenant, question.record.response.id)
-            journal = Journal(path)
-            put = _both(journal.put, feed.put)
+        response = question.record.response
+        if stream is not None:
+            journal = Journal(self._store.events_path(question.tenant, response.id))
+            journal.put(opening(response))
+            put = _both(journal.put, stream.write)
         making = Making(self._service, self._store, question, Events(put))
         task = asyncio.create_task(self._work(question, making, journal))
         self._tasks.add(task)
@@ -216,6 +223,31 @@ class Responses:
         while True:
             await asyncio.to_thread(self._store.sweep)
             await asyncio.sleep(SWEEP_S)
+
+
+async def _run(
+    stream: HeldEvents, begin: Callable[[], EventSink], work: Coroutine[Any, Any, None]
+) -> None:
+    """Send the events of a stream while `work` makes them; they end together."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("events could not be made", exc_info=error)
+        stream.fail(ServingError("internal"), b"")  # does nothing after the end
+
+    task = asyncio.create_task(work)
+    task.add_done_callback(ended)
+    try:
+        await stream.run(begin)
+    finally:
+        task.cancel()
+
+
+async def _replay(stream: HeldEvents, path: Path, skip: int, given_up: Callable[[], bool]) -> None:
+    stream.write(b"")  # there may be nothing more
+    async for events in replayed(path, skip, given_up):
+        stream.write(events)
+    stream.finish()
 
 
 def _both(one: Put, other: Put) -> Put:

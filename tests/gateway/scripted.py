@@ -191,13 +191,14 @@ async def served(
     settings: ServerSettings = ServerSettings(max_body_bytes=1_000_000),  # noqa: B008
     limits: Limits | None = None,
     authenticator: Authenticator | None = None,
+    store: Store | None = None,
 ) -> AsyncIterator[Served]:
     dispatch = dispatch or ScriptedDispatch(script, views)
     service = Service(dispatch, settings)
     sock = socket.create_server(("127.0.0.1", 0))
     limits = limits or Limits(body_bytes=settings.max_body_bytes)
     with tempfile.TemporaryDirectory(prefix="mlxs") as folder:
-        responses = Responses(service, Store(Path(folder), ResponsesSettings()))
+        responses = Responses(service, store or Store(Path(folder), ResponsesSettings()))
         routes = all_routes(service, responses, lambda: b"metrics 1\n")
         server = HttpServer(RouteAnswers(Routes(routes), authenticator), limits)
         await server.start(sock)

@@ -1,23 +1,16 @@
-"""Gateways that serve the Responses API of one store, around scripted dispatchers."""
+"""Gateways that share a store of responses, each around a scripted dispatcher."""
 
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import openai
 
 from config.errors import Unauthenticated
-from config.settings import ResponsesSettings, ServerSettings
+from config.settings import ResponsesSettings
 from gateway.auth.identity import Identity
-from gateway.http.answers import RouteAnswers
-from gateway.http.server.connection import Limits
-from gateway.http.server.routes import Routes
-from gateway.http.server.server import HttpServer
-from gateway.responses.routes import Responses
 from gateway.responses.store import Store
-from gateway.service import Service
-from tests.gateway.scripted import ScriptedDispatch
+from tests.gateway.scripted import ScriptedDispatch, served
 
 
 class ByTenant:
@@ -31,17 +24,18 @@ class ByTenant:
 
 
 class Gateway:
-    """One of them; `api` is the official client."""
+    """One of them; `responses` is the official client's side of the API."""
 
-    def __init__(self, dispatch, store, url, responses) -> None:
+    def __init__(self, dispatch, store, url, api) -> None:
         self.dispatch = dispatch
         self.store = store
         self.url = url
-        self.responses = responses
-        self.api = self.client("one")
+        self.api = api
+        self.responses = api.responses
 
-    def client(self, key: str) -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
+    def of(self, tenant: str):
+        """The same for somebody of another tenant."""
+        return self.api.with_options(api_key=tenant).responses
 
 
 @contextlib.asynccontextmanager
@@ -49,19 +43,9 @@ async def gateway(
     folder: Path, script, *, settings: ResponsesSettings | None = None, view=None
 ) -> AsyncIterator[Gateway]:
     dispatch = ScriptedDispatch(script, None if view is None else [view])
-    service = Service(dispatch, ServerSettings())
     store = Store(folder, settings or ResponsesSettings())
-    responses = Responses(service, store)
-    server = HttpServer(
-        RouteAnswers(Routes(responses.routes()), ByTenant()), Limits(body_bytes=1_000_000)
-    )
-    sock = socket.create_server(("127.0.0.1", 0))
-    await server.start(sock)
-    found = Gateway(dispatch, store, f"http://127.0.0.1:{sock.getsockname()[1]}", responses)
-    try:
-        async with found.api:
-            yield found
-    finally:
-        await server.close()
-        await responses.close()
-        service.close()
+    async with (
+        served(dispatch=dispatch, authenticator=ByTenant(), store=store) as server,
+        openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="one", max_retries=0) as api,
+    ):
+        yield Gateway(dispatch, store, server.url, api)
