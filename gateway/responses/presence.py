@@ -29,9 +29,8 @@ class Presence:
 
 def is_present(folder: Path, name: str) -> bool:
     """Whether the holder of this name lives."""
-    path = folder / f"{name}{_SUFFIX}"
-    with _absent(path) as absent:
-        return not absent and path.exists()
+    with _absent(folder / f"{name}{_SUFFIX}") as absent:
+        return not absent
 
 
 def forget_absent(folder: Path) -> None:

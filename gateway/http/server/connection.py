@@ -107,6 +107,8 @@ class Connection(asyncio.Protocol):
         """The client is gone, and with it all that is done for it."""
         self._ending = True
         self._queue.clear()
+        if self._events is not None:
+            self._events.closed = True
         if self._task is not None:
             self._task.cancel()
         self._lost(self)
@@ -114,10 +116,14 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
         self._writable = False
+        if self._events is not None:
+            self._events.stalled = True
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
         self._writable = True
+        if self._events is not None:
+            self._events.stalled = False
         self._next()
 
     def eof_received(self) -> bool:

@@ -15,17 +15,18 @@ class Events:
         self, transport: asyncio.Transport, *, chunked: bool, max_unsent_bytes: int
     ) -> None:
         self.closed = False
+        self.stalled = False  # the client reads more slowly than we write
         self.chunked = chunked
         self._transport = transport
         self._max_unsent_bytes = max_unsent_bytes
 
     def write(self, data: bytes) -> None:
         """See `EventSink`."""
-        transport = self._transport
-        if self.closed or transport.is_closing() or not data:
+        if self.closed or not data:
             return
+        transport = self._transport
         transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
-        if transport.get_write_buffer_size() > self._max_unsent_bytes:
+        if self.stalled and transport.get_write_buffer_size() > self._max_unsent_bytes:
             self.closed = True
             transport.abort()
 

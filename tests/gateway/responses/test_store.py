@@ -5,6 +5,7 @@ from msgspec import structs
 
 from config.settings import ResponsesSettings
 from gateway.auth.identity import LOCAL, Identity
+from gateway.responses import presence
 from gateway.responses.ids import ItemIds, new_response_id
 from gateway.responses.items import InputText, Message
 from gateway.responses.presence import Presence, is_present
@@ -172,5 +173,22 @@ def test_traces_of_the_dead_are_swept_and_those_of_the_living_are_not(store):
     (store.folder / "dead.alive").touch()
     store.sweep()
     assert [it.name for it in store.folder.glob("*.alive")] == [f"{owner.name}.alive"]
+    assert is_present(store.folder, owner.name)
+    owner.close()
+
+
+def test_who_is_swept_before_the_lock_is_held_takes_another_file(store, monkeypatch):
+    lock, locked = presence._locked_file, []
+
+    def swept_once(path):
+        fd = lock(path)
+        if not locked:
+            path.unlink()
+        locked.append(fd)
+        return fd
+
+    monkeypatch.setattr(presence, "_locked_file", swept_once)
+    owner = Presence(store.folder)
+    assert len(locked) == 2
     assert is_present(store.folder, owner.name)
     owner.close()
