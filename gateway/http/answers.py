@@ -10,7 +10,7 @@ from gateway.auth.identity import LOCAL, Authenticator
 from gateway.http.errors import error_response, http_refusal
 from gateway.http.server.connection import Refused
 from gateway.http.server.exchange import Request, Response
-from gateway.http.server.refused import TOO_LARGE
+from gateway.http.server.refused import too_large
 from gateway.http.server.routes import NotFound, Route, Routes, Shape, WrongMethod
 from gateway.ids import random_hex
 
@@ -83,9 +83,9 @@ class RouteAnswers:
         try:
             route, _ = self._routes.find(request.method, request.path)
         except (NotFound, WrongMethod):
-            return self.refuse(request.path, TOO_LARGE)
+            return self.refuse(request.path, too_large())
         if route.role == "public":
-            return self.refuse(request.path, TOO_LARGE)
+            return self.refuse(request.path, too_large())
         try:
             self._admit(request, route)
         except ServingError as error:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from gateway.http.server.events import Events
 from gateway.http.server.exchange import Request, Response
-from gateway.http.server.refused import LARGE_HEAD, MALFORMED, TOO_LARGE
+from gateway.http.server.refused import large_head, malformed, too_large
 from gateway.http.server.refused import Refused as Refused
 from gateway.http.server.target import target
 from gateway.http.server.wire import head
@@ -139,9 +139,9 @@ class Connection(asyncio.Protocol):
             self._check_unfinished(data)
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, Refused) else MALFORMED)
+            self._refuse(cause if isinstance(cause, Refused) else malformed())
         except httptools.HttpParserError:
-            self._refuse(MALFORMED)
+            self._refuse(malformed())
         except Refused as refused:
             self._refuse(refused)
 
@@ -176,7 +176,7 @@ class Connection(asyncio.Protocol):
         elif self._url:
             self._fed_bytes += len(data)
             if self._fed_bytes > 2 * self._limits.head_bytes:
-                raise LARGE_HEAD
+                raise large_head()
 
     # From the parser.
 
@@ -200,7 +200,7 @@ class Connection(asyncio.Protocol):
     def _count(self, part: bytes) -> None:
         self._head_bytes += len(part)
         if self._head_bytes > self._limits.head_bytes:
-            raise LARGE_HEAD
+            raise large_head()
 
     def on_headers_complete(self) -> None:
         """See `httptools`."""
@@ -208,7 +208,7 @@ class Connection(asyncio.Protocol):
             raise Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         method = self._parser.get_method().decode("ascii")
         if method == "CONNECT":
-            raise MALFORMED
+            raise malformed()
         path, query = target(self._url)
         self._request = Request(
             method,
@@ -223,7 +223,7 @@ class Connection(asyncio.Protocol):
 
     def _expect(self) -> None:
         if int(self._headers.get(b"content-length", b"0")) > self._limits.body_bytes:
-            raise TOO_LARGE
+            raise too_large()
         expectation = self._headers.get(b"expect")
         if expectation is None:
             return
@@ -248,7 +248,7 @@ class Connection(asyncio.Protocol):
         """See who sends a large one before more of it is kept."""
         assert self._request is not None
         if len(self._body) > self._limits.body_bytes:
-            raise TOO_LARGE
+            raise too_large()
         self._allowed_bytes = self._limits.body_bytes
         response = self._answers.turn_away(self._request)
         if response is not None:

@@ -16,6 +16,19 @@ class Refused(Exception):
         self.response = response
 
 
-MALFORMED = Refused(400, "this is not a well-formed HTTP request, or its head is too large")
-LARGE_HEAD = Refused(431, "the head of the request is too large")
-TOO_LARGE = Refused(413, "the request body is too large")
+# A new one each time: an exception keeps the frames that it was raised through.
+
+
+def malformed() -> Refused:
+    """What is no HTTP that we speak."""
+    return Refused(400, "this is not a well-formed HTTP request, or its head is too large")
+
+
+def large_head() -> Refused:
+    """Of its lines, one or all together."""
+    return Refused(431, "the head of the request is too large")
+
+
+def too_large() -> Refused:
+    """The body of a request."""
+    return Refused(413, "the request body is too large")

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote_to_bytes
 
-from gateway.http.server.refused import MALFORMED, Refused
+from gateway.http.server.refused import malformed, Refused
 
 _ODD = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.{1,2}(?:/|$)")
 
@@ -16,13 +16,13 @@ def target(url: bytes) -> tuple[str, bytes]:
     """
     raw, query = url, b""
     if not url.startswith(b"/") or b"#" in url:
-        raise MALFORMED
+        raise malformed()
     if b"?" in url:
         raw, _, query = url.partition(b"?")
     try:
         path = (unquote_to_bytes(raw) if b"%" in raw else raw).decode()
     except UnicodeDecodeError:
-        raise MALFORMED from None
+        raise malformed() from None
     if "%" in path or _ODD.search(path):
         raise Refused(400, "the path has characters or segments that are not allowed")
     return path, query

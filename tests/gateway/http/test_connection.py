@@ -2,8 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
 import resource
 import socket
+import weakref
+
+import pytest
 
 from gateway.auth.cors import Cors
 from gateway.http.answers import RouteAnswers
@@ -101,6 +105,33 @@ def test_who_never_reads_the_last_answer_does_not_keep_the_connection():
             await until(lambda: connections and connections[0].transport.is_closing())
             connections[0].expire()
             await until(lambda: not connections)
+        server.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET nowhere HTTP/1.1\r\n\r\n",
+        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX-Endless: " + b"x" * 40_000,
+        b"GET / HTTP/1.1\r\nContent-Length: 2000\r\n\r\n",
+    ],
+)
+def test_nothing_is_kept_of_a_connection_that_was_refused(raw):
+    async def run():
+        connections = weakref.WeakSet()
+
+        def connection():
+            limits = Limits(body_bytes=1000)
+            connections.add(new := Connection(answers(), limits, lambda _: None, lambda _: None))
+            return new
+
+        server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
+        for _ in range(3):
+            assert b"Connection: close" in await asked(server.sockets[0].getsockname()[1], raw)
+        await until(lambda: gc.collect() is not None and not connections)
         server.close()
 
     asyncio.run(run())
