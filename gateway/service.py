@@ -340,7 +340,7 @@ class Service:
             stop_token_ids=asked.stop_token_ids or [],
             ignore_eos=bool(asked.ignore_eos),
             session=caller.session,
-            salt=caller.identity.tenant,
+            salt=caller.identity.salt,
             endpoint=caller.endpoint,
             charge=self._accounts.charge(caller.identity),
             priority=asked.priority or 0,

@@ -30,16 +30,21 @@ def locate(source: str, report: Report) -> Path:
     folder = path.resolve() if path.is_dir() else _from_hub(source, report)
     for name in REQUIRED:
         if not (folder / name).is_file():
-            raise ModelLoadFailed(f"model {source}: the folder has no {name}")
+            raise ModelLoadFailed(f"model {_told(source)}: the folder has no {name}")
     if not any(folder.glob("model*.safetensors")):
-        raise ModelLoadFailed(f"model {source}: the folder has no model*.safetensors")
+        raise ModelLoadFailed(f"model {_told(source)}: the folder has no model*.safetensors")
     return folder
+
+
+def _told(source: str) -> str:
+    """What of a model's source may come to clients' eyes: of a path, the last part."""
+    return source if source.count("/") == 1 and source[0] not in "./~" else Path(source).name
 
 
 def _from_hub(source: str, report: Report) -> Path:
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise ModelLoadFailed(
-            f"model {source}: no such folder; name 'demo', a local folder or a hub id such as "
+            f"model {_told(source)}: no such folder; name 'demo', a local folder or a hub id such as "
             "mlx-community/Qwen3-4B-4bit"
         )
     try:

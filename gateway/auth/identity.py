@@ -29,9 +29,18 @@ class Identity(Struct, frozen=True):
         """Whether a model exists for them; `model` is the name it is served under."""
         return self.models is None or model in self.models
 
+    @property
+    def salt(self) -> str:
+        """What keeps the stored prefixes of one apart from those of others: keys of one tenant
+        share theirs, a key without one has its own, and without keys all are one."""
+        return self.tenant or (f"\0{self.key_id}" if self.key_id else "")
+
 
 # Without keys the server is on loopback only: whoever reaches it sits at this machine.
 LOCAL = Identity(name="local", role="admin")
+
+# Somebody without a key where one is needed: may see what is for everybody.
+NOBODY = Identity(models=frozenset())
 
 Headers = Callable[[str], str | None]  # the value of a header, whatever the case of its name
 

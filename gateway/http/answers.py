@@ -1,12 +1,13 @@
 """What is the same for all endpoints: who asks, which route it is, and how failures are told."""
 
+import contextlib
 import logging
 import re
 
 from config.errors import ServingError
 from gateway.auth.cors import Cors
 from gateway.auth.guard import check_role
-from gateway.auth.identity import LOCAL, Authenticator
+from gateway.auth.identity import NOBODY, Authenticator
 from gateway.http.errors import error_response, http_refusal
 from gateway.http.server.connection import Refused
 from gateway.http.server.exchange import Request, Response
@@ -70,11 +71,14 @@ class RouteAnswers:
         )
 
     def _admit(self, request: Request, route: Route) -> None:
-        if route.role == "public":
+        if self._authenticator is None:
             return
-        identity = LOCAL
-        if self._authenticator is not None:
-            identity = self._authenticator.identify(request.header)
+        if route.role == "public":
+            with contextlib.suppress(ServingError):
+                request.identity = NOBODY
+                request.identity = self._authenticator.identify(request.header)
+            return
+        identity = self._authenticator.identify(request.header)
         check_role(identity, route.role)
         request.identity = identity
 

@@ -23,7 +23,8 @@ class Alive(Struct, frozen=True):
 
 
 class Readiness(Struct, frozen=True):
-    """Whether a model can answer or would be loaded to, and if not, why not."""
+    """Whether a model can answer or would be loaded to, and if not, why not; those are named that
+    the key in the request, if there is one, may use."""
 
     status: Literal["ready", "unavailable"]
     reason: str | None
@@ -81,7 +82,8 @@ class Health:
             problem = "the server is shutting down"
         elif "ready" not in kinds and ("unloaded" not in kinds or "loading" in kinds):
             problem = "no model is ready" if states else "no model is served yet"
-        readiness = Readiness("unavailable" if problem else "ready", problem, states)
+        shown = {name: states[name] for name in states if request.identity.may_use(name)}
+        readiness = Readiness("unavailable" if problem else "ready", problem, shown)
         return Response(_encode(readiness), status=503 if problem else 200)
 
     async def metrics(self, request: Request) -> Response:

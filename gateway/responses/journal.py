@@ -59,12 +59,15 @@ class Journal:
 async def replayed(path: Path, skip: int, given_up: Callable[[], bool]) -> AsyncIterator[bytes]:
     """The events in a file but the first `skip`, and those that are still to come.
 
-    `given_up`, asked in a thread, says when nobody writes to it any more.
+    `given_up`, asked in a thread, says when nobody writes to it any more. A file that goes is the
+    end as well.
     """
     offset, rest = 0, b""
     while True:
         last = await asyncio.to_thread(given_up)  # before reading: then nothing can follow
         data = await asyncio.to_thread(_read_from, path, offset)
+        if data is None:
+            return
         offset += len(data)
         *events, rest = (rest + data).split(_END)
         over = bool(events) and events[-1] == _OVER
@@ -77,10 +80,10 @@ async def replayed(path: Path, skip: int, given_up: Callable[[], bool]) -> Async
             await asyncio.sleep(POLL_S)
 
 
-def _read_from(path: Path, offset: int) -> bytes:
+def _read_from(path: Path, offset: int) -> bytes | None:
     try:
         with path.open("rb") as file:
             file.seek(offset)
             return file.read(MAX_READ_BYTES)
     except FileNotFoundError:
-        return b""
+        return None

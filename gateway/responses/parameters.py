@@ -90,11 +90,16 @@ def _tool(tool: Tool, where: str) -> dict[str, Any]:
             f"tools of type '{clipped(tool.type)}' are not supported; functions are",
             param=f"{where}.type",
         )
-    if tool.defer_loading:
-        raise InvalidRequest(
-            "defer_loading is not supported: the model sees all tools",
-            param=f"{where}.defer_loading",
-        )
+    for name, asked in (
+        ("defer_loading", tool.defer_loading),
+        ("async", tool.in_parallel),
+        ("allowed_callers", tool.allowed_callers and "direct" not in tool.allowed_callers),
+    ):
+        if asked:
+            raise InvalidRequest(
+                f"{name} is not supported: the model sees all tools and calls them itself",
+                param=f"{where}.{name}",
+            )
     function: dict[str, Any] = {"name": tool.name or ""}
     for name in ("description", "parameters", "strict"):
         if (value := getattr(tool, name)) is not None:

@@ -6,7 +6,7 @@ made common (`top_k`, `min_p`, `repetition_penalty`, `seed`, `stop`, `chat_templ
 
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from config.errors import InvalidRequest
 from gateway.efforts import Effort
@@ -58,6 +58,8 @@ class Tool(Struct, frozen=True):
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
     defer_loading: bool | None = None
+    allowed_callers: list[str] | None = None
+    in_parallel: bool | None = field(default=None, name="async")
 
 
 class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from gateway.http.server.events import Events
 from gateway.http.server.exchange import Request, Response
-from gateway.http.server.refused import large_head, malformed, too_large
 from gateway.http.server.refused import Refused as Refused
+from gateway.http.server.refused import large_head, malformed, too_large
 from gateway.http.server.target import target
 from gateway.http.server.wire import head
 
@@ -111,6 +111,8 @@ class Connection(asyncio.Protocol):
             self._events.closed = True
         if self._task is not None:
             self._task.cancel()
+        self._new_request()
+        del self._parser  # they have each other, and what is only a cycle is freed late
         self._lost(self)
 
     def pause_writing(self) -> None:
@@ -138,8 +140,7 @@ class Connection(asyncio.Protocol):
             self._feed(data)
             self._check_unfinished(data)
         except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            self._refuse(cause if isinstance(cause, Refused) else malformed())
+            self._refuse(_cause(error))
         except httptools.HttpParserError:
             self._refuse(malformed())
         except Refused as refused:
@@ -381,3 +382,10 @@ class _Waiting(Struct, frozen=True):
     request: Request
     keep: bool
     http_1_1: bool
+
+
+def _cause(error: httptools.HttpParserCallbackError) -> Refused:
+    """What a callback of the parser raised; a name for it in the caller's frame, which it has in
+    its trace, would keep all of that until cycles are looked for."""
+    cause = error.__context__
+    return cause if isinstance(cause, Refused) else malformed()

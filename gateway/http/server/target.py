@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote_to_bytes
 
-from gateway.http.server.refused import malformed, Refused
+from gateway.http.server.refused import Refused, malformed
 
 _ODD = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.{1,2}(?:/|$)")
 

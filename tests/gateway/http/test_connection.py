@@ -117,9 +117,11 @@ def test_who_never_reads_the_last_answer_does_not_keep_the_connection():
         b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nX-Endless: " + b"x" * 40_000,
         b"GET / HTTP/1.1\r\nContent-Length: 2000\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"GET /events HTTP/1.1\r\nConnection: close\r\n\r\n",
     ],
 )
-def test_nothing_is_kept_of_a_connection_that_was_refused(raw):
+def test_nothing_is_kept_of_a_connection_that_ended(raw):
     async def run():
         connections = weakref.WeakSet()
 
@@ -130,11 +132,15 @@ def test_nothing_is_kept_of_a_connection_that_was_refused(raw):
 
         server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
         for _ in range(3):
-            assert b"Connection: close" in await asked(server.sockets[0].getsockname()[1], raw)
-        await until(lambda: gc.collect() is not None and not connections)
+            await asked(server.sockets[0].getsockname()[1], raw)
+        await until(lambda: not connections)
         server.close()
 
-    asyncio.run(run())
+    gc.disable()  # a busy gateway looks for cycles rarely
+    try:
+        asyncio.run(run())
+    finally:
+        gc.enable()
 
 
 def test_a_flood_of_connections_leaves_files_for_the_rest():

@@ -26,8 +26,9 @@ class ByTenant:
 class Gateway:
     """One of them; `responses` is the official client's side of the API."""
 
-    def __init__(self, dispatch, store, url, api) -> None:
+    def __init__(self, dispatch, service, store, url, api) -> None:
         self.dispatch = dispatch
+        self.service = service
         self.store = store
         self.url = url
         self.api = api
@@ -48,4 +49,4 @@ async def gateway(
         served(dispatch=dispatch, authenticator=ByTenant(), store=store) as server,
         openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="one", max_retries=0) as api,
     ):
-        yield Gateway(dispatch, store, server.url, api)
+        yield Gateway(dispatch, server.service, store, server.url, api)

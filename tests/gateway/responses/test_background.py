@@ -8,7 +8,7 @@ import pytest
 from config.errors import EngineUnavailable
 from gateway.responses.journal import Journal, replayed
 from tests.gateway.responses.test_stored import with_two
-from tests.gateway.scripted import fails, says
+from tests.gateway.scripted import fails, says, until
 
 WAIT_S = 20.0
 
@@ -16,7 +16,7 @@ WAIT_S = 20.0
 async def ended(responses, response_id):
     """The response when nobody works on it any more."""
     async with asyncio.timeout(WAIT_S):
-        while (found := await responses.retrieve(response_id)).status == "in_progress":
+        while (found := await responses.retrieve(response_id)).status == "in_progress":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return found
 
@@ -59,9 +59,7 @@ def test_any_gateway_can_end_it(tmp_path, how):
             assert (await one.responses.cancel(begun.id)).status == "cancelled"
         else:
             await two.responses.delete(begun.id)
-        async with asyncio.timeout(WAIT_S):
-            while one.dispatch.running:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: not one.dispatch.running)
         assert one.dispatch.cancelled
         if how == "cancel":
             assert (await one.responses.retrieve(begun.id)).status == "cancelled"
@@ -120,6 +118,22 @@ def test_a_client_may_go_and_another_one_sees_it_through(tmp_path):
     with_two(tmp_path, says("Hello", reason=""), test)
 
 
+def test_what_could_not_begin_leaves_nothing(tmp_path):
+    async def test(one, two):
+        keep = one.store.keep
+
+        def drained(tenant, record):
+            one.service.drain()
+            return keep(tenant, record)
+
+        one.store.keep = drained
+        with pytest.raises(openai.InternalServerError, match="shutting down"):
+            await one.responses.create(model="demo", input="Hi", background=True)
+        assert not list(one.store.folder.glob("*/resp_*"))
+
+    with_two(tmp_path, says("Hello."), test)
+
+
 def test_what_was_not_streamed_cannot_be_streamed_again(tmp_path):
     async def test(one, two):
         made = await one.responses.create(model="demo", input="Hi")
@@ -132,21 +146,25 @@ def test_what_was_not_streamed_cannot_be_streamed_again(tmp_path):
     with_two(tmp_path, says("Hello."), test)
 
 
-def test_a_gateway_that_ends_leaves_failures_behind(tmp_path):
+def test_a_gateway_that_dies_leaves_failures_behind(tmp_path):
     async def test(one, two):
         begun = await one.responses.create(model="demo", input="Hi", background=True)
-        stream = await one.responses.create(model="demo", input="Hi", background=True, stream=True)
-        async for event in stream:
-            streamed = event.response.id
-            break
-        await one.served.responses.close()
-        for response_id in (begun.id, streamed):
-            found = await two.responses.retrieve(response_id)
-            assert (found.status, found.error.code) == ("failed", "server_error")
-        again = await two.responses.retrieve(streamed, stream=True)
-        assert (await events_of(again))[0].type == "response.created"
+        for trace in one.store.folder.glob("*.alive"):
+            trace.unlink()
+        found = await two.responses.retrieve(begun.id)
+        assert (found.status, found.error.code) == ("failed", "server_error")
 
     with_two(tmp_path, says("Hello", reason=""), test)
+
+
+def test_a_replay_ends_where_nobody_writes_any_more(tmp_path):
+    (tmp_path / "events").write_bytes(b"event: a\n\nevent: b\n\nevent: c")
+
+    async def run():
+        async with asyncio.timeout(WAIT_S):
+            return [it async for it in replayed(tmp_path / "events", 1, lambda: True)]
+
+    assert asyncio.run(run()) == [b"event: b\n\n"]
 
 
 def test_events_that_cannot_be_kept_end_their_replay(tmp_path):

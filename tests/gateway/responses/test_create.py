@@ -8,8 +8,9 @@ import pytest
 from pydantic import BaseModel
 
 from config.errors import EngineUnavailable, InvalidRequest, QueueFull
+from config.limits import Allowance, Left
 from tests.gateway.responses.gateways import gateway
-from tests.gateway.scripted import demo_view, fails, says, thinking_view, tokenizer
+from tests.gateway.scripted import demo_view, fails, says, thinking_view, tokenizer, until
 
 TOOL = {
     "type": "function",
@@ -274,9 +275,26 @@ def test_a_client_that_goes_away_ends_the_generation(tmp_path):
                 if event.type == "response.output_text.delta":
                     break
             await events.close()
-            async with asyncio.timeout(20):
-                while not server.dispatch.cancelled:  # noqa: ASYNC110
-                    await asyncio.sleep(0.005)
+            await until(lambda: server.dispatch.cancelled)
             assert not list(server.store.folder.glob("*/resp_*"))
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_is_left_of_the_client_s_limits_is_told(tmp_path, streamed):
+    left = Allowance(requests=Left(limit=60, remaining=59, reset_s=1.0))
+
+    async def run():
+        async with gateway(tmp_path, says("Hello.")) as server:
+            submit = server.dispatch.submit
+
+            def allowed(request, sink):
+                sink.on_allowed(left)
+                return submit(request, sink)
+
+            server.dispatch.submit = allowed
+            raw = server.responses.with_raw_response
+            return await raw.create(model="demo", input="Hi", stream=streamed)
+
+    assert asyncio.run(run()).headers["x-ratelimit-remaining-requests"] == "59"

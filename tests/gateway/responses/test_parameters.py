@@ -58,6 +58,8 @@ def test_tools_are_nested_as_in_chats():
     function = {"name": "weather", "parameters": {"type": "object"}, "strict": True}
     assert parameters(tools=[TOOL]).tools == [{"type": "function", "function": function}]
     assert parameters(tools=[]).tools is None
+    harmless = {"defer_loading": False, "async": False, "allowed_callers": ["direct"]}
+    assert parameters(tools=[TOOL | harmless]).tools == parameters(tools=[TOOL]).tools
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,8 @@ def test_efforts_are_told_to_the_template():
         ({"tools": [TOOL, {"type": "mcp", "server_label": "x"}]}, "tools[1].type"),
         ({"tools": [{"type": "file_search", "vector_store_ids": []}]}, "tools[0].type"),
         ({"tools": [TOOL | {"defer_loading": True}]}, "tools[0].defer_loading"),
+        ({"tools": [TOOL | {"async": True}]}, "tools[0].async"),
+        ({"tools": [TOOL | {"allowed_callers": ["program"]}]}, "tools[0].allowed_callers"),
         ({"tool_choice": {"type": "web_search_preview"}}, "tool_choice.type"),
         ({"tool_choice": {"type": "function"}}, "tool_choice.name"),
         (

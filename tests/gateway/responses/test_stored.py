@@ -7,9 +7,10 @@ import openai
 import pytest
 
 from config.settings import ResponsesSettings
+from gateway.responses import routes
 from tests.gateway.responses.gateways import gateway
 from tests.gateway.responses.test_create import CALLED, TOOL, prompt_of
-from tests.gateway.scripted import says
+from tests.gateway.scripted import says, until
 
 
 def with_two(folder, script, test, **kwargs):
@@ -96,16 +97,6 @@ def test_what_is_stored_is_found_listed_and_deleted(tmp_path):
     with_two(tmp_path, says("Hello."), test)
 
 
-def test_what_is_streamed_is_stored_before_its_last_event(tmp_path):
-    async def test(one, two):
-        async for event in await one.responses.create(model="demo", input="Hi", stream=True):
-            last = event
-        assert last.type == "response.completed"
-        assert (await two.responses.retrieve(last.response.id)).output_text == "Hello."
-
-    with_two(tmp_path, says("Hello."), test)
-
-
 def test_nothing_is_kept_of_what_shall_not_be(tmp_path):
     async def test(one, two):
         made = await one.responses.create(model="demo", input="Hi", store=False)
@@ -126,10 +117,32 @@ def test_what_there_is_no_room_for_says_that_it_is_not_stored(tmp_path):
     async def test(one, two):
         made = await one.responses.create(model="demo", input="Hi")
         assert (made.output_text, made.store) == ("Hello.", False)
+        async for event in await one.responses.create(model="demo", input="Hi", stream=True):
+            last = event
+        assert last.response.store is False
         with pytest.raises(openai.InternalServerError, match="no room"):
             await one.responses.create(model="demo", input="Hi", background=True)
 
     with_two(tmp_path, says("Hello."), test, settings=ResponsesSettings(max_bytes=100))
+
+
+def test_what_is_streamed_is_stored(tmp_path):
+    async def test(one, two):
+        async for event in await one.responses.create(model="demo", input="Hi", stream=True):
+            last = event
+        assert (await two.responses.retrieve(last.response.id)).output_text == "Hello."
+
+    with_two(tmp_path, says("Hello."), test)
+
+
+def test_what_is_expired_goes_without_being_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(routes, "SWEEP_S", 0.01)
+
+    async def test(one, two):
+        await one.responses.create(model="demo", input="Hi")
+        await until(lambda: not list(one.store.folder.glob("*/resp_*")))
+
+    with_two(tmp_path, says("Hello."), test, settings=ResponsesSettings(ttl_s=0.001))
 
 
 def test_other_tenants_find_nothing(tmp_path):
