@@ -44,8 +44,8 @@ def _told(source: str) -> str:
 def _from_hub(source: str, report: Report) -> Path:
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise ModelLoadFailed(
-            f"model {_told(source)}: no such folder; name 'demo', a local folder or a hub id such as "
-            "mlx-community/Qwen3-4B-4bit"
+            f"model {_told(source)}: no such folder; name 'demo', a local folder or a hub id such "
+            "as mlx-community/Qwen3-4B-4bit"
         )
     try:
         return _download(source, report)
