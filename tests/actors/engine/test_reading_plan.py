@@ -72,7 +72,7 @@ def feed(pace, fixed_s, token_s, steps=60):
 def test_chunks_grow_to_what_others_can_wait_for():
     pace = Pace(2048, max_stall_s=0.05)
     assert pace.chunk_tokens(0, decoding=True) == 64
-    assert feed(pace, fixed_s=0.0, token_s=0.001) == pytest.approx(50, abs=1)
+    assert feed(pace, fixed_s=0.0, token_s=0.001) == pytest.approx(40, abs=1)
 
 
 @pytest.mark.parametrize(("token_s", "largest"), [(0.0001, 2048), (0.002, 1000), (0.5, 128)])
@@ -87,7 +87,7 @@ def test_chunks_that_nobody_waits_for_grow_to_the_limit_but_never_take_long(toke
 
 def test_the_fixed_part_of_a_step_is_part_of_the_wait():
     chunk = feed(Pace(2048, max_stall_s=0.05), fixed_s=0.02, token_s=0.0005)
-    assert 54 <= chunk <= 66
+    assert 36 <= chunk <= 46
 
 
 def test_where_the_fixed_part_is_longer_than_the_wait_half_the_work_is_reading_all_the_same():
@@ -97,9 +97,9 @@ def test_where_the_fixed_part_is_longer_than_the_wait_half_the_work_is_reading_a
 
 def test_it_follows_a_machine_that_slows_down_and_recovers():
     pace = Pace(2048, max_stall_s=0.05)
-    assert 95 <= feed(pace, 0.0, 0.0005) <= 105
-    assert feed(pace, 0.0, 0.002) <= 27
-    assert feed(pace, 0.0, 0.0005) >= 90
+    assert 76 <= feed(pace, 0.0, 0.0005) <= 84
+    assert feed(pace, 0.0, 0.002) <= 22
+    assert feed(pace, 0.0, 0.0005) >= 72
 
 
 def test_deep_in_a_prompt_chunks_shrink_before_one_has_taken_too_long():
@@ -109,9 +109,9 @@ def test_deep_in_a_prompt_chunks_shrink_before_one_has_taken_too_long():
         waits.append(0.003 + 0.0002 * chunk + 3e-7 * pairs(chunk, depth))
         pace.measured(chunk, pairs(chunk, depth), waits[-1])
         depth = (depth + chunk) % 8000
-    assert max(waits[:10]) < 0.1  # while it learns
-    assert max(waits[10:]) < 0.055
-    assert sum(waits[10:]) / len(waits[10:]) > 0.045
+    assert max(waits[:10]) < 0.08  # while it learns
+    assert max(waits[10:]) < 0.044
+    assert sum(waits[10:]) / len(waits[10:]) > 0.036
 
 
 def test_a_slow_machine_reads_a_little_all_the_same():
