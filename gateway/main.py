@@ -161,8 +161,8 @@ class Gateway:
 
 
 def _collect_rarely() -> None:
-    """What a request makes is freed when it ends; looking for cycles as often as Python does by
-    default is a tenth of the work of a busy gateway."""
+    """What a request makes is freed when it ends, so looking for cycles as often as Python does by
+    default would find nothing."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
