@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import math
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -70,6 +71,7 @@ class Gateway:
         self._guard = Guard(args.auth, self._cors)
         self._endpoint = lifeline.runtime.client(args.number)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._finish_until = math.inf  # running requests; told when the gateway is drained
 
     async def serve(self) -> None:
         """From start to a clean end."""
@@ -123,6 +125,7 @@ class Gateway:
     def _drain(self, timeout_s: float) -> None:
         log.info("finishing %d requests", self._dispatcher.active)
         self._service.drain()
+        self._finish_until = self._loop.time() + timeout_s
         task = self._loop.create_task(self._finish_running(timeout_s))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -148,7 +151,8 @@ class Gateway:
         self, timeout_s: float, server: HttpServer, context: zmq.Context[zmq.Socket[bytes]]
     ) -> None:
         self._service.drain()
-        await self._dispatcher.idle(max(timeout_s - STOP_RESERVE_S, 0.0))
+        left_s = min(timeout_s - STOP_RESERVE_S, self._finish_until - self._loop.time())
+        await self._dispatcher.idle(max(left_s, 0.0))
         await self._dispatcher.close()
         self._metrics.flush()
         await server.close()

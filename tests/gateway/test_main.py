@@ -218,6 +218,18 @@ def test_stop_cuts_off_what_does_not_finish_in_time_with_an_error(start):
     assert gateway.codes == [0]
 
 
+def test_who_had_the_time_to_finish_gets_no_more_of_it_from_a_patient_stop(start):
+    cluster = start(step_s=0.05)
+    gateway = cluster.gateway
+    running = gateway.stream(max_tokens=100)
+    running.readline()
+    gateway.tell(Drain(0.1))
+    gateway.tell(Stop(WAIT_S))
+    *_, last = running.read().decode().strip().split("\n\n")
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "draining"
+    gateway.join()
+
+
 def test_a_new_control_is_used(start):
     cluster = start()
     cluster.control.die()
