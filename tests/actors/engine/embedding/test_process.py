@@ -134,6 +134,8 @@ class TestWide:
     def test_stop_ends_every_request_and_the_process_with_zero(self, wide):
         link = wide.connect()
         send(link, embed("big", *[[1] * 60] * 500))
+        send(link, embed("small", [1]))
+        collect(link, ["small"])  # so the large one is there, and takes its time
         wide.say(life.Stop(10.0))
         end = collect(link, ["big"])["big"]
         assert (end.code, end.retryable) == ("draining", True)
