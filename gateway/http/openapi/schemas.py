@@ -36,7 +36,7 @@ def schemas_of(types: Iterable[Any]) -> tuple[dict[Any, JsonSchema], dict[str, J
 
 def _name(name: str) -> str:
     """Types of the same name are told apart by their package, which msgspec does by their path."""
-    *path, last = name.split(".")
+    *path, last = name.removeprefix("mlx_serving.").split(".")  # as it is called when installed
     return f"{path[1].capitalize()}{last}" if path else last
 
 

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-import gateway.http.routes  # noqa: F401 - all readers
 from gateway.anthropic.schema import MessagesBody
 from gateway.http.body import READERS
 from gateway.http.schema import ChatBody, CompletionBody
