@@ -13,12 +13,12 @@ from pathlib import Path
 import mlx.core as mx
 import msgspec
 
-from actors.base import Actor
 from actors.engine.args import STORE_CLOSE_S
 from actors.engine.generator import StepGenerator
 from actors.engine.grammar.grammars import Grammars
 from actors.engine.inlet import Received, Unwanted
-from actors.engine.io import NewControl, Report, Send
+from actors.engine.io import NewControl, Send
+from actors.engine.life import EngineLife
 from actors.engine.memory import EngineMemory, device_limit_bytes, room_for
 from actors.engine.metrics import EngineMetrics
 from actors.engine.model import LoadedModel, load
@@ -31,13 +31,10 @@ from actors.engine.store.spill import model_identity
 from actors.engine.store.store import PrefixStore, stored_bits
 from actors.engine.warm_up import WarmUp
 from actors.engine.work import Work
-from config.errors import ActorDied, Draining, EngineUnavailable, InvalidRequest
+from config.errors import ActorDied, InvalidRequest
 from config.settings import Bits, KVCacheSettings
 from transport.messages.control import (
     Budget,
-    LoadReport,
-    NoLongerAdmits,
-    ToControl,
     Warm,
     Warmed,
 )
@@ -51,23 +48,15 @@ CHUNK_TOKENS = 2048
 CPU_CHUNK_TOKENS = 512  # larger ones leave its caches: 1,500 tokens took 1.4 times as long at 2048
 
 
-class EngineActor(Actor):
+class EngineActor(EngineLife):
     """One model, one thread."""
 
+    _requests: Work
+
     def __init__(self, place: Place) -> None:
-        super().__init__()
-        self._place = place
-        self._lifeline = place.lifeline
+        super().__init__(place)
         self._window_s = place.args.batch_window_ms / 1000
-        self._stepping = False
-        self._draining = False
-        self._drained = False
-        self._recycling = False
         self._warm_up: WarmUp | None = None
-        self._idle_from = 0.0
-        self._reported_at = 0.0
-        self._expired_at = 0.0
-        self._last_report: LoadReport | None = None
 
     def on_start(self) -> None:
         """Load the model, open the sockets, say that we are ready.
@@ -172,46 +161,25 @@ class EngineActor(Actor):
         self._memory.make_room()
         self._metrics.step(time.monotonic() - began, self._requests.running)
         self._lifeline.progress()
-        self._recycle_when_due()
-
-    def _give_up(self, error: RuntimeError, out: Outputs) -> None:
-        """Metal keeps count of its buffers, and only a fresh process starts from zero."""
-        log.warning("out of Metal resources, a fresh process goes on: %s", error)
-        self._drain()
-        self._requests.fail_all(EngineUnavailable("this engine is being replaced"), out)
-        self._lifeline.recycle("out of Metal resources")
-
-    def _recycle_when_due(self) -> None:
-        limit = self._place.args.recycle_after_tokens
-        if limit is not None and self._requests.generated_tokens >= limit and not self._recycling:
-            self._recycling = True
-            self._lifeline.recycle(f"{limit} tokens generated")
+        self._recycle_when_due(self._requests.generated_tokens, "generated")
 
     def _take(self, gateway: bytes, items: list[Item], out: Outputs) -> None:
         now = time.monotonic()
         for item in items:
             if isinstance(item, Cancel):
-                self._requests.cancel(gateway, item.request_id, now, out)
+                self._cancel(gateway, item.request_id, out)
             elif isinstance(item, Pin):
                 self._requests.pins.want(item.tokens, item.salt)
-            elif item.incarnation != self._lifeline.incarnation:
-                stale = EngineUnavailable("this engine was restarted")
-                out.end(gateway, failed(item.request_id, stale))
-            elif self._draining:
-                out.end(gateway, failed(item.request_id, Draining("this engine is draining")))
+            elif (refusal := self._refusal(item.incarnation)) is not None:
+                out.end(gateway, failed(item.request_id, refusal))
             elif isinstance(item, Embed):
                 no_vectors = InvalidRequest("this model makes no embeddings", param="model")
                 out.end(gateway, failed(item.request_id, no_vectors))
             else:
                 self._requests.accept(item, gateway, now, out)
 
-    def _let_go(self, unwanted: Unwanted, out: Outputs) -> None:
-        now = time.monotonic()
-        requests, gateways = unwanted.take()
-        for gateway in gateways:
-            self._requests.lose_gateway(gateway)
-        for gateway, request_id in requests:
-            self._requests.cancel(gateway, request_id, now, out)
+    def _cancel(self, gateway: bytes, request_id: str, out: Outputs) -> None:
+        self._requests.cancel(gateway, request_id, time.monotonic(), out)
 
     def _tick(self, out: Outputs) -> None:
         now = time.monotonic()
@@ -246,14 +214,10 @@ class EngineActor(Actor):
             self._tell_control(blocks)
         self._last_report = report
 
-    def _tell_control(self, message: ToControl) -> None:
-        self._place.outbox.put(Report(message))
-
     def _drain(self) -> None:
-        self._draining, self._warm_up = True, None
+        self._warm_up = None
         self._requests.pins.stop()
-        life = self._lifeline
-        self._tell_control(NoLongerAdmits(life.child_id, life.incarnation))
+        super()._drain()
 
     def on_stop(self) -> None:
         """Let go of the model, so that its memory is free before the process ends."""
@@ -263,14 +227,6 @@ class EngineActor(Actor):
         del self._requests, self._memory, self._reports, self._store
         gc.collect()
         mx.clear_cache()
-
-    def _end_all(self, out: Outputs) -> None:
-        """End what is left, so that the gateways carry it to another engine, and the process."""
-        self._draining = True
-        self._requests.fail_all(Draining("this engine is stopping"), out)
-        self._send(out)
-        out.by_gateway.clear()
-        self._place.stopped.set()
 
     def _send(self, out: Outputs) -> None:
         life = self._lifeline

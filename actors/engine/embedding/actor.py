@@ -12,21 +12,19 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from actors.base import Actor
 from actors.engine.embedding.metrics import EmbeddingMetrics
 from actors.engine.embedding.model import WORKING_BYTES, load_embedder
 from actors.engine.embedding.work import EmbeddingWork
 from actors.engine.inlet import Received, Unwanted
-from actors.engine.io import Report, Send
+from actors.engine.io import Send
+from actors.engine.life import EngineLife
 from actors.engine.memory import device_limit_bytes
 from actors.engine.place import EXPIRE_S, REPORT_S, TICK_S, Own, Place, is_resource_error
 from actors.engine.request import Outputs, failed
-from config.errors import Draining, EngineUnavailable, InvalidRequest
+from config.errors import InvalidRequest
 from transport.messages.control import (
     LoadReport,
     MemoryReport,
-    NoLongerAdmits,
-    ToControl,
     Warm,
     Warmed,
 )
@@ -36,22 +34,15 @@ MAX_OUTPUT_BYTES = 16 * 1024 * 1024  # of vectors in one message, far below the 
 log = logging.getLogger(__name__)
 
 
-class EmbeddingActor(Actor):
+class EmbeddingActor(EngineLife):
     """One model, one thread."""
 
+    _requests: EmbeddingWork
+
     def __init__(self, place: Place) -> None:
-        super().__init__()
-        self._place = place
-        self._lifeline = place.lifeline
-        self._stepping = False
-        self._draining = False
-        self._drained = False
+        super().__init__(place)
         self._warm: Warm | None = None
         self._warm_asked_at = 0.0
-        self._recycling = False
-        self._reported_at = 0.0
-        self._expired_at = 0.0
-        self._last_report: LoadReport | None = None
 
     def on_start(self) -> None:
         """Load the model, open the sockets, say that we are ready.
@@ -107,44 +98,25 @@ class EmbeddingActor(Actor):
         if computed:
             self._metrics.batch(time.monotonic() - began)
             self._lifeline.progress()
-            self._recycle_when_due()
-
-    def _give_up(self, error: RuntimeError, out: Outputs) -> None:
-        log.warning("out of Metal resources, a fresh process goes on: %s", error)
-        self._drain()
-        self._requests.fail_all(EngineUnavailable("this engine is being replaced"), out)
-        self._lifeline.recycle("out of Metal resources")
-
-    def _recycle_when_due(self) -> None:
-        limit = self._place.args.recycle_after_tokens
-        if limit is not None and self._requests.embedded_tokens >= limit and not self._recycling:
-            self._recycling = True
-            self._lifeline.recycle(f"{limit} tokens embedded")
+            self._recycle_when_due(self._requests.embedded_tokens, "embedded")
 
     def _take(self, gateway: bytes, items: list[Item], out: Outputs) -> None:
         now = time.monotonic()
         for item in items:
             if isinstance(item, Cancel):
-                self._requests.cancel(gateway, item.request_id, out)
+                self._cancel(gateway, item.request_id, out)
             elif isinstance(item, Pin):
                 continue  # nothing is stored here
-            elif item.incarnation != self._lifeline.incarnation:
-                stale = EngineUnavailable("this engine was restarted")
-                out.end(gateway, failed(item.request_id, stale))
-            elif self._draining:
-                out.end(gateway, failed(item.request_id, Draining("this engine is draining")))
+            elif (refusal := self._refusal(item.incarnation)) is not None:
+                out.end(gateway, failed(item.request_id, refusal))
             elif isinstance(item, Generate):
                 no_words = InvalidRequest("this model only makes embeddings", param="model")
                 out.end(gateway, failed(item.request_id, no_words))
             else:
                 self._requests.accept(item, gateway, now, out)
 
-    def _let_go(self, unwanted: Unwanted, out: Outputs) -> None:
-        requests, gateways = unwanted.take()
-        for gateway in gateways:
-            self._requests.lose_gateway(gateway)
-        for gateway, request_id in requests:
-            self._requests.cancel(gateway, request_id, out)
+    def _cancel(self, gateway: bytes, request_id: str, out: Outputs) -> None:
+        self._requests.cancel(gateway, request_id, out)
 
     def _tick(self, out: Outputs) -> None:
         now = time.monotonic()
@@ -216,27 +188,15 @@ class EmbeddingActor(Actor):
             device_limit_bytes=self._limit_bytes,
         )
 
-    def _tell_control(self, message: ToControl) -> None:
-        self._place.outbox.put(Report(message))
-
     def _drain(self) -> None:
-        self._draining, self._warm = True, None
-        life = self._lifeline
-        self._tell_control(NoLongerAdmits(life.child_id, life.incarnation))
+        self._warm = None
+        super()._drain()
 
     def on_stop(self) -> None:
         """Let go of the model, so that its memory is free before the process ends."""
         del self._requests
         gc.collect()
         mx.clear_cache()
-
-    def _end_all(self, out: Outputs) -> None:
-        """End what is left, so that the gateways carry it to another engine, and the process."""
-        self._draining = True
-        self._requests.fail_all(Draining("this engine is stopping"), out)
-        self._send(out)
-        out.by_gateway.clear()
-        self._place.stopped.set()
 
     def _send(self, out: Outputs) -> None:
         life = self._lifeline
