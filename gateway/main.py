@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import math
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 def run(lifeline: Lifeline, args: bytes) -> int:
     """Serve until the supervisor says stop; the process's exit code."""
     _collect_rarely()
+    # The threads that the library shares a text out to cost more than they gain on a prompt.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     gateway = Gateway(lifeline, _args.decode(args))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(gateway.serve())
@@ -95,7 +98,8 @@ class Gateway:
         store = Store(self._lifeline.runtime.responses, self._args.responses)
         self._responses = Responses(self._service, store)
         routes = all_routes(self._service, self._responses, render)
-        answers = RouteAnswers(Routes(routes), self._guard, self._cors)
+        cors = self._cors if self._args.cors.origins else None
+        answers = RouteAnswers(Routes(routes), self._guard, cors)
         return HttpServer(answers, Limits(body_bytes=self._args.server.max_body_bytes))
 
     def _hear_supervisor(self) -> None:

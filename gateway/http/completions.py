@@ -21,7 +21,6 @@ from gateway.http.shapes import ChatCompletion, Head, TextCompletion
 from gateway.http.sse import EventStream
 from gateway.ids import random_hex
 from gateway.limits.headers import limit_headers
-from gateway.parameters import check_parameters
 from gateway.service import Prepared, Service
 from gateway.text.model import chars_of
 
@@ -80,8 +79,7 @@ class Completions:
         """`POST /v1/completions`."""
         body = read_body(CompletionBody, request.body)
         caller = caller_of(request, "completions", body.prompt_cache_key, body.user)
-        check_parameters(body)  # before a model is loaded for it
-        prompts = body.prompts((await self._service.card(body.model, caller)).context_tokens)
+        prompts = body.prompts()
         n = body.n or 1
         if len(prompts) * n > MAX_CHOICES:
             raise InvalidRequest(f"n times the prompts may be up to {MAX_CHOICES}", param="n")

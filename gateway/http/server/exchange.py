@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from typing import Protocol
 from urllib.parse import parse_qsl
 
@@ -78,7 +79,7 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """The value of a header, in whatever case its name is."""
-        value = self.headers.get(name.lower().encode("latin-1"))
+        value = self.headers.get(_key(name))
         return None if value is None else value.decode("latin-1")
 
     @property
@@ -100,6 +101,12 @@ class Request:
     def start_events(self, headers: Mapping[str, str] | None = None) -> EventSink:
         """Send the head of a stream of events, with status 200; once, and then no `Response`."""
         return self._start_events({**self.reply_headers, **(headers or {})})
+
+
+@cache
+def _key(name: str) -> bytes:
+    """Names come from our own code, so there are few."""
+    return name.lower().encode("latin-1")
 
 
 # None: the answer was streamed.
