@@ -302,8 +302,8 @@ class Service:
 
     def timeout_s(self, caller: Caller) -> float:
         """How long their request may take."""
-        limit_s = self._settings.request_timeout_s
-        return min(caller.timeout_s or limit_s, limit_s)
+        limit_s, wanted_s = self._settings.request_timeout_s, caller.timeout_s
+        return wanted_s if wanted_s and wanted_s < limit_s else limit_s
 
     def _check_open(self) -> None:
         if self._draining:

@@ -63,9 +63,9 @@ class CircuitBreakerActor(Actor):
     def receive(self, message: object) -> None:
         """One of `ToCircuitBreaker`; other events of the topology are ignored."""
         match message:
-            case Releases(_, releases):
+            case Releases(_, releases, at):
                 for release in releases:
-                    self._record(release)
+                    self._record(release, at)
             case LoadReport(engine_id=engine_id, incarnation=incarnation):
                 if breaker := self._current(engine_id, incarnation):
                     breaker.report(time.monotonic())
@@ -83,14 +83,14 @@ class CircuitBreakerActor(Actor):
         breaker = self._breakers.get(engine_id)
         return breaker if breaker is not None and breaker.incarnation == incarnation else None
 
-    def _record(self, release: Release) -> None:
+    def _record(self, release: Release, at: float) -> None:
         breaker = self._current(release.engine_id, release.incarnation)
         if breaker is None:
             return
         if release.outcome == "stalled":
             reason = "a request got no token in time"
             self._outlets.suspect(release.engine_id, release.incarnation, reason)
-        if breaker.record(release, time.monotonic()):
+        if breaker.record(release, at):
             self._announce(release.engine_id, breaker)
 
     def _up(self, up: EngineUp) -> None:

@@ -34,7 +34,7 @@ from transport.messages.control import (
     MemoryReport,
     NoLongerAdmits,
     Refusal,
-    ReleaseBatch,
+    Release,
     Route,
     RouteBatch,
     ToControl,
@@ -46,7 +46,7 @@ from transport.outbox import Outbox
 from transport.sockets import arrived, publisher, router
 
 RETRY_S = 0.1
-USED_EVERY_S = 0.1
+LATE_EVERY_S = 0.1
 M = TypeVar("M")
 log = logging.getLogger(__name__)
 _to_control: Codec[ToControl] = Codec(ToControl)
@@ -113,7 +113,8 @@ class ControlIO:
         self._control = router(self._context, endpoints[0])
         self._topology = publisher(self._context, endpoints[1])
         self._used: set[str] = set()  # models, of which the registry was not told yet
-        self._told_use_at = -math.inf
+        self._ended: list[Releases] = []  # of which the circuit breaker was not told yet
+        self._told_at = -math.inf
         self._thread = threading.Thread(target=self._run, name="control-io", daemon=True)
 
     def start(self) -> None:
@@ -142,7 +143,7 @@ class ControlIO:
         poller.register(self._control, zmq.POLLIN)
         poller.register(self._outbox.fileno(), zmq.POLLIN)
         while True:
-            wait_ms = self._tell_use(time.monotonic())
+            wait_ms = self._tell_late(time.monotonic())
             if self._control in dict(poller.poll(wait_ms)):
                 self._read()
             items = self._outbox.take()
@@ -164,13 +165,11 @@ class ControlIO:
     def _dispatch(self, peer: bytes, message: ToControl) -> None:
         to = self._actors
         match message:
-            case RouteBatch(routes):
-                self._route(peer, routes)
-            case ReleaseBatch(releases):
-                post(to.router, Releases(peer, releases))
-                post(to.circuit_breaker, Releases(peer, releases))
-                if limited := [release for release in releases if release.ticket]:
-                    post(to.limiter, Releases(peer, limited))
+            case RouteBatch(routes, releases):
+                if releases:  # first, as a request that was turned away asks for it again
+                    self._release(peer, releases)
+                if routes:
+                    self._route(peer, routes)
             case LoadReport():
                 post(to.router, message)
                 post(to.circuit_breaker, message)
@@ -188,6 +187,16 @@ class ControlIO:
             case EngineHello() | NoLongerAdmits() | Wanted():
                 post(to.registry, message)
 
+    def _release(self, peer: bytes, releases: list[Release]) -> None:
+        now, to = time.monotonic(), self._actors
+        message = Releases(peer, releases, now)
+        post(to.router, message)
+        if limited := [release for release in releases if release.ticket]:
+            post(to.limiter, Releases(peer, limited, now))
+        self._ended.append(message)
+        if any(release.outcome != "finished" for release in releases):
+            self._tell_breaker()
+
     def _route(self, peer: bytes, routes: list[Route]) -> None:
         self._used.update(route.model for route in routes)
         to = self._actors
@@ -199,17 +208,25 @@ class ControlIO:
         except ServingError as error:
             self._send([ToPeer(peer, refusals(routes, error, RETRY_S))])
 
-    def _tell_use(self, now: float) -> int | None:
-        """Tell the registry who is in use, which it need not know to the millisecond; when there
-        is more to tell, in milliseconds."""
-        if not self._used:
+    def _tell_late(self, now: float) -> int | None:
+        """Tell who is in use, and what ended well, which nobody need know to the millisecond; when
+        there is more to tell, in milliseconds."""
+        if not self._used and not self._ended:
             return None
-        wait_s = self._told_use_at + USED_EVERY_S - now
+        wait_s = self._told_at + LATE_EVERY_S - now
         if wait_s > 0:
             return math.ceil(wait_s * 1000)
-        used, self._used, self._told_use_at = self._used, set(), now
-        post(self._actors.registry, Used(used))
+        self._told_at = now
+        used, self._used = self._used, set()
+        if used:
+            post(self._actors.registry, Used(used))
+        self._tell_breaker()
         return None
+
+    def _tell_breaker(self) -> None:
+        ended, self._ended = self._ended, []
+        for message in ended:
+            post(self._actors.circuit_breaker, message)
 
     def _send(self, items: list[ToPeer | Publish]) -> None:
         answers: dict[bytes, list[Lease | Refusal]] = {}

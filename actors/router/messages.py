@@ -31,10 +31,11 @@ class Unused(Struct, frozen=True):
 
 
 class Releases(Struct, frozen=True):
-    """The releases of one loop turn of a gateway."""
+    """The releases that a gateway sent together, and when they came (monotonic)."""
 
     peer: bytes
     releases: list[Release]
+    at: float
 
 
 class RouterStatus(Struct, frozen=True):

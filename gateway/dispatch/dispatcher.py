@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -357,7 +358,8 @@ class Dispatcher:
         if self._fleet.known and not self._fleet.has(request.model):
             text = f"the model '{clipped(request.model)}' does not exist"
             return ModelNotFound(text, param="model")
-        if any("\ud800" <= character <= "\udfff" for character in request.session or ""):
+        session = request.session or ""
+        if not session.isascii() and any("\ud800" <= it <= "\udfff" for it in session):
             return InvalidRequest("the session is not valid text", param="session")
         return None
 
@@ -379,8 +381,11 @@ class Dispatcher:
             self._control.flush()
 
     def _arm(self, stream: Stream, at: float) -> None:
-        stream.wake_at = min(at, stream.deadline_at)
-        self._wheel.set(stream, stream.wake_at)
+        """A timer that is set for an earlier time stays so, as moving it costs more than a look."""
+        stream.wake_at = wake_at = at if at < stream.deadline_at else stream.deadline_at
+        if wake_at < stream.armed_at:
+            stream.armed_at = wake_at
+            self._wheel.set(stream, wake_at)
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(TICK_S, self._tick)
@@ -388,6 +393,10 @@ class Dispatcher:
     def _tick(self) -> None:
         now = time.monotonic()
         for stream in self._wheel.due(now):
+            stream.armed_at = math.inf
+            if now < stream.wake_at:
+                self._arm(stream, stream.wake_at)
+                continue
             link, others_up = stream.link, False
             if link is not None:
                 stream.heard_at = link.heard_at

@@ -18,7 +18,6 @@ from transport.messages.control import (
     LeaseBatch,
     Refusal,
     Release,
-    ReleaseBatch,
     Route,
     RouteBatch,
     ToControl,
@@ -258,19 +257,14 @@ class ControlLink:
             self._send(Wanted(model))
 
     def flush(self) -> None:
-        """Send all releases as one message and all routes as one.
-
-        What is given back comes first, as a request that was turned away asks for it again.
-        """
-        if not self.connected:
+        """Send all routes and releases as one message."""
+        if not self.connected or not (self._routes or self._releases):
             return
         # Taken out first: what cannot be encoded must not be tried for ever, before all others.
-        releases, self._releases = self._releases, []
-        if releases and not self._send(ReleaseBatch(releases)):
-            self._releases = releases
         routes, self._routes = self._routes, []
-        if routes and not self._send(RouteBatch(routes)):
-            self._routes = routes
+        releases, self._releases = self._releases, []
+        if not self._send(RouteBatch(routes, releases)):
+            self._routes, self._releases = routes, releases
 
     def close(self) -> None:
         """Close for good, what was sent still goes out."""

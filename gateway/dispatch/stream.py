@@ -1,6 +1,7 @@
 """One request on its way: what is known of it, and the engine it is on."""
 
 import enum
+import math
 from typing import TYPE_CHECKING
 
 from config.errors import QueueFull, ServingError
@@ -33,6 +34,7 @@ class Stream:
     """A request from `submit` to its end. An attempt is its stay on one engine."""
 
     __slots__ = (
+        "armed_at",
         "attempt",
         "attempt_id",
         "base",
@@ -85,6 +87,7 @@ class Stream:
         self.route_id = ""
         self.prefix_hashes: list[int] | None = None  # of the prompt, once they are needed
         self.wake_at = self.deadline_at  # when to look at it although nothing happened
+        self.armed_at = math.inf  # of the timer that is set, which may look earlier
         self.excluded: tuple[str, ...] = ()
         self.refusals = 0  # in a row
         self.retry_after_s: float | None = None
@@ -133,7 +136,8 @@ class Stream:
             tokens = tokens[: self.left]
             self.left = 0
         if not self.tokens:
-            self.cached_tokens = min(cached_tokens, len(self.request.tokens))
+            count = len(self.request.tokens)
+            self.cached_tokens = cached_tokens if cached_tokens < count else count
         self.tokens += tokens
         if logprobs:
             self.sink.on_tokens(tokens, logprobs[: len(tokens)])

@@ -24,14 +24,20 @@ class TimerWheel(Generic[T]):
 
     def set(self, item: T, at: float) -> None:
         """The item is due at `at` and at no other time."""
-        slot = max(int(at / TICK_S) + 1, self._done + 1)
+        slot = int(at / TICK_S) + 1
+        if slot <= self._done:
+            slot = self._done + 1
         before = self._slot_of.get(item)
         if before == slot:
             return
         if before is not None:
             self._take(item, before)
         self._slot_of[item] = slot
-        self._slots.setdefault(slot, set()).add(item)
+        items = self._slots.get(slot)
+        if items is None:
+            self._slots[slot] = {item}
+        else:
+            items.add(item)
 
     def discard(self, item: T) -> None:
         """The item is never due."""

@@ -34,8 +34,8 @@ class RouteAnswers:
 
     async def answer(self, request: Request) -> Response | None:
         """The answer of the route's handler, or what keeps it from giving one."""
-        given = request.header(REQUEST_ID) or ""
-        request.id = given if GOOD_ID.fullmatch(given) else f"req_{random_hex(24)}"
+        given = request.header(REQUEST_ID)
+        request.id = given if given and GOOD_ID.fullmatch(given) else f"req_{random_hex(24)}"
         request.reply_headers[REQUEST_ID] = request.id
         if self._cors is not None:
             request.reply_headers.update(self._cors.headers(request.header("origin")))

@@ -19,7 +19,12 @@ def caller_of(request: Request, endpoint: str, *sessions: str | None) -> Caller:
     Raises:
         InvalidRequest: a header is not what it may be.
     """
-    session = _session(request) or next((_short(it) for it in sessions if it), None)
+    session = _session(request)
+    if session is None:
+        for name in sessions:
+            if name:
+                session = _short(name)
+                break
     identity, arrived_at = request.identity, request.arrived_at
     return Caller(endpoint, session, _timeout_s(request), arrived_at, identity)
 

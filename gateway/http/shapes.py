@@ -145,6 +145,11 @@ def usage(ends: Sequence[Ending], n: int) -> Usage:
     A prompt is read and counted once; what of it was cached, the answer that came first knows,
     the others found what that one had read.
     """
+    if len(ends) == 1:
+        (end,) = ends
+        total = end.prompt_tokens + end.completion_tokens
+        details = PromptDetails(end.cached_tokens)
+        return Usage(end.prompt_tokens, end.completion_tokens, total, details)
     prompt = sum(end.prompt_tokens for end in ends[::n])
     completion = sum(end.completion_tokens for end in ends)
     cached = sum(

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -12,6 +13,7 @@ from gateway.dispatch.types import GenerationRequest
 from transport.messages.control import Charge
 
 NONE = KeyLimits()
+MAX_KNOWN = 4096  # of those who ask, what they are charged
 
 
 class Accounts:
@@ -23,10 +25,14 @@ class Accounts:
         self._everybody = settings.key != NONE
         self._any_tenant = settings.tenant != NONE
         self._groups = itertools.count(1)
+        self._charges = lru_cache(MAX_KNOWN)(self._charge)
 
     def charge(self, identity: Identity, streams: int = 1) -> Charge | None:
         """What a request of theirs, which is written as so many streams, says of its limits; None
         when there are none."""
+        return self._charges(identity, streams)
+
+    def _charge(self, identity: Identity, streams: int) -> Charge | None:
         key = tenant = None
         if self._everybody or identity.limits is not None:
             key = _limits(identity.limits, self._key)

@@ -15,7 +15,6 @@ from transport.messages.control import (
     LeaseBatch,
     Refusal,
     Release,
-    ReleaseBatch,
     Route,
     RouteBatch,
     ToControl,
@@ -267,7 +266,7 @@ def test_control_leases_the_least_loaded(stage):
     first, second, third = gateway.ask(route("1"), route("2"), route("3"))
     assert {first.engine_id, second.engine_id} == {"e0", "e1"}
     assert (third.code, third.retryable) == ("queue_full", True)
-    gateway.send(ReleaseBatch([Release(first.lease_id, first.engine_id, 1, "finished")]))
+    gateway.send(RouteBatch(releases=[Release(first.lease_id, first.engine_id, 1, "finished")]))
     (fourth,) = gateway.ask(route("4"))
     assert fourth.engine_id == first.engine_id
     assert control.leases == 2

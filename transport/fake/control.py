@@ -19,7 +19,6 @@ from transport.messages.control import (
     Lease,
     LeaseBatch,
     Refusal,
-    ReleaseBatch,
     Route,
     RouteBatch,
     ToControl,
@@ -110,13 +109,13 @@ class FakeControl(SocketThread):
                 self._engines[engine_id] = up
                 self._models.add(card.name)
                 self._publish(up)
-            case RouteBatch(routes) if not self.mute:
-                self._answer(identity, LeaseBatch([self._answered(route) for route in routes]))
-            case ReleaseBatch(releases):
+            case RouteBatch(routes, releases):
                 for release in releases:
                     engine = self._leases.pop(release.lease_id, None)
                     if engine is not None:
                         self._load[engine] -= 1
+                if routes and not self.mute:
+                    self._answer(identity, LeaseBatch([self._answered(route) for route in routes]))
 
     def _answered(self, route: Route) -> Lease | Refusal:
         allowed = self.limit(route) if route.charge is not None else None

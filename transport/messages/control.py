@@ -74,12 +74,6 @@ class Route(Struct, frozen=True):
     charge: Charge | None = None  # None: no limits
 
 
-class RouteBatch(Struct, frozen=True, tag="routes"):
-    """The routes of one loop turn."""
-
-    routes: list[Route]
-
-
 class Release(Struct, frozen=True):
     """Ends a lease and says how it went; unknown leases are ignored."""
 
@@ -95,10 +89,11 @@ class Release(Struct, frozen=True):
     used_tokens: int = 0  # that its `Charge` pays for; 0: the engine did nothing
 
 
-class ReleaseBatch(Struct, frozen=True, tag="releases"):
-    """The releases of one loop turn."""
+class RouteBatch(Struct, frozen=True, tag="routes", omit_defaults=True):
+    """What one loop turn has: leases that ended, which come first, and routes."""
 
-    releases: list[Release]
+    routes: list[Route] = []
+    releases: list[Release] = []
 
 
 class LoadReport(Struct, frozen=True, kw_only=True, tag="load_report"):
@@ -157,7 +152,6 @@ ToControl = (
     Hello
     | EngineHello
     | RouteBatch
-    | ReleaseBatch
     | LoadReport
     | MemoryReport
     | Warmed

@@ -42,13 +42,21 @@ def head(
     Raises:
         ValueError: a header's value has a line break in it, or is no latin-1.
     """
-    more = b"".join(_line(name, value) for name, value in headers.items())
+    more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if more.count("\n") != len(headers) or more.count("\r") != len(headers):
+        raise ValueError("a header's value is one line")
     if length is not None:
         size = b"Content-Length: %d\r\n" % length
     else:
         size = b"Transfer-Encoding: chunked\r\n" if chunked else b""
     end = b"Connection: close\r\n\r\n" if close else b"\r\n"
-    return b"%b%b%b%b%b" % (_start(status, content_type), _clock.line(), more, size, end)
+    return b"%b%b%b%b%b" % (
+        _start(status, content_type),
+        _clock.line(),
+        more.encode("latin-1"),
+        size,
+        end,
+    )
 
 
 @cache
@@ -60,9 +68,3 @@ def _start(status: int, content_type: str) -> bytes:
         phrase = "Unknown"
     line = f"HTTP/1.1 {status} {phrase}\r\n"
     return (line + (f"Content-Type: {content_type}\r\n" if content_type else "")).encode()
-
-
-def _line(name: str, value: str) -> bytes:
-    if "\r" in value or "\n" in value:
-        raise ValueError("a header's value is one line")
-    return f"{name}: {value}\r\n".encode("latin-1")

@@ -1,5 +1,7 @@
 """The circuit breaker actor on a real host."""
 
+import time
+
 import pytest
 
 from actors.circuit_breaker import actor, policy
@@ -29,7 +31,9 @@ def stage(monkeypatch):
 
 
 def end(breaker, outcome, incarnation=1):
-    breaker.ask(Releases(b"g", [release(outcome=outcome, incarnation=incarnation)]), ASK_S)
+    breaker.ask(
+        Releases(b"g", [release(outcome=outcome, incarnation=incarnation)], time.monotonic()), ASK_S
+    )
 
 
 def test_a_failure_too_much_is_told_to_everyone(stage):

@@ -23,7 +23,6 @@ from transport.messages.control import (
     LeaseBatch,
     NoLongerAdmits,
     Refusal,
-    ReleaseBatch,
     RouteBatch,
     Warm,
     Warmed,
@@ -244,7 +243,7 @@ def test_an_engine_that_fails_requests_is_taken_out():
         peer = rig.peer("gateway:0#1")
         leased(peer)
         watcher.receive(Snapshot)
-        peer.send(ReleaseBatch([release(outcome="failed"), release(outcome="stalled")]))
+        peer.send(RouteBatch(releases=[release(outcome="failed"), release(outcome="stalled")]))
         assert watcher.receive(BreakerChanged) == BreakerChanged("engine:m:0", 1, "open")
         [suspect] = eventually(lambda: rig.supervisor.heard(Suspect))
         assert (suspect.child_id, suspect.incarnation) == ("engine:m:0", 1)
@@ -275,7 +274,7 @@ def test_gateways_share_the_limits_of_a_key(rig):
     [refusal] = ask(there, charged("c", of=of))
     assert (refusal.code, refusal.allowance.requests.remaining) == ("rate_limit_exceeded", 8)
     eventually(lambda: fact(rig, "limiter.streams") == 2)
-    there.send(ReleaseBatch([release(second.lease_id, ticket=second.ticket, used_tokens=9)]))
+    there.send(RouteBatch(releases=[release(second.lease_id, ticket=second.ticket, used_tokens=9)]))
     [third] = ask(there, charged("d", of=of))
     assert third.allowance.requests.remaining == 7
     rig.supervisor.tell(gateway(state="backoff"))

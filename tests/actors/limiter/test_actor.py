@@ -77,7 +77,7 @@ def ticket(stage, route_id="a"):
 @pytest.mark.parametrize(
     "end",
     [
-        lambda ticket: Releases(GATEWAY, [release(ticket=ticket, used_tokens=3)]),
+        lambda ticket: Releases(GATEWAY, [release(ticket=ticket, used_tokens=3)], 0.0),
         lambda ticket: Unused(GATEWAY, [ticket]),
         lambda _: GatewayDown("gateway:0", 1),
     ],

@@ -58,7 +58,7 @@ def test_a_release_ends_the_lease(stage):
     router.ask(Routes(b"g", [route()]), ASK_S)
     [lease] = answers[0][1].answers
     assert isinstance(lease, Lease)
-    router.ask(Releases(b"g", [release(lease.lease_id)]), ASK_S)
+    router.ask(Releases(b"g", [release(lease.lease_id)], 0.0), ASK_S)
     while not statuses:
         router.ask(load(), ASK_S)
     assert statuses[0].leases == {"engine:m:0": 0}

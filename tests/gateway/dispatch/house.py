@@ -10,7 +10,7 @@ from config.settings import CircuitBreakerSettings
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.types import Completed, GenerationRequest, Observer
 from transport.fake import FakeControl, FakeEngine, fake_tokens
-from transport.messages.control import ReleaseBatch, RouteBatch
+from transport.messages.control import RouteBatch
 from transport.messages.data import Sampling
 
 PATIENT_S = 20.0
@@ -163,13 +163,13 @@ def in_house(test=None, **options):
 
 
 def releases(house):
-    batches = [m for m in tuple(house.control.received) if isinstance(m, ReleaseBatch)]
+    batches = [m for m in tuple(house.control.received) if isinstance(m, RouteBatch)]
     return [release for batch in batches for release in batch.releases]
 
 
 def routes(house):
     batches = [m for m in tuple(house.control.received) if isinstance(m, RouteBatch)]
-    return [batch.routes for batch in batches]
+    return [batch.routes for batch in batches if batch.routes]
 
 
 def outcomes(house):
