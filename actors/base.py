@@ -16,6 +16,7 @@ from typing import Generic, TypeVar, final
 
 import pykka
 
+from actors.crew import Crew
 from config.errors import ActorDied, QueueFull, RequestTimeout, ServingError
 
 M = TypeVar("M", contravariant=True)
@@ -67,9 +68,11 @@ _WAKE = Delivery(None)
 class Inbox:
     """A bounded queue that outlives the actor, so a successor goes on where the dead one ended."""
 
-    def __init__(self, name: str, limit: int) -> None:
+    def __init__(self, name: str, limit: int, crew: Crew | None = None) -> None:
+        """`crew`: works its actor, and is called when there is something to do."""
         self.name = name
         self.limit = limit
+        self.crew = crew
         self._queue: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
         self._closed = False
 
@@ -84,17 +87,26 @@ class Inbox:
             raise QueueFull(f"the inbox of {self.name} is full ({self.limit} messages)")
         if self._closed:
             raise ActorDied(f"{self.name} has ended")
-        self._queue.put(delivery)
+        self.put_own(delivery)
         if self._closed:  # closed in between, perhaps after its last look
             self._drop_all()
 
     def put_own(self, delivery: Delivery) -> None:
         """Queue what the actor or its host sends itself; never refused."""
         self._queue.put(delivery)
+        if self.crew is not None:
+            self.crew.call()
 
     def get(self) -> Delivery:
         """The next one; waits for it, and `put_own` of the host ends the wait."""
         return self._queue.get()
+
+    def get_now(self) -> Delivery | None:
+        """The next one; None: there is none now."""
+        try:
+            return self._queue.get_nowait() if self._queue.qsize() else None
+        except queue.Empty:
+            return None
 
     def close(self, level: int) -> None:
         """Nobody reads it any more: asks are answered `ActorDied`, the rest is dropped, which is
@@ -179,10 +191,11 @@ class Binding:
 
 
 class Actor(pykka.ThreadingActor):
-    """One thread that handles one message after the other; started by `Host.start`.
+    """Handles one message after the other, in a thread of its own or that of a `Crew`; started by
+    `Host.start`.
 
     Subclasses implement `receive`, and `on_start` and `on_stop` where they need them; all run in
-    the actor's own thread, `__init__` in another. A `ServingError` that `receive` raises is an
+    that thread, `__init__` in another. A `ServingError` that `receive` raises is an
     answer, and the actor lives on; anything else it raises ends this actor, whether the message
     came by `tell`, by `ask` or by a timer, and the same goes for anything that `on_start` raises.
     """
@@ -193,6 +206,7 @@ class Actor(pykka.ThreadingActor):
     def __init__(self) -> None:
         super().__init__()
         self._timers: set[Timer] = set()
+        self._started = False  # by a crew
 
     @property
     def address(self) -> Address[object]:
@@ -231,10 +245,38 @@ class Actor(pykka.ThreadingActor):
 
     @final
     def begin(self, binding: Binding) -> None:
-        """Start the thread. For the host only; pykka's registry is left out on purpose, so that
-        its `stop_all` reaches nobody here."""
+        """Start the thread, or join the crew. For the host only; pykka's registry is left out on
+        purpose, so that its `stop_all` reaches nobody here."""
         self._binding = binding
-        self._start_actor_loop()
+        if binding.inbox.crew is None:
+            self._start_actor_loop()
+        else:
+            binding.inbox.crew.seat(binding.inbox, self)
+
+    @final
+    def turn(self) -> bool:
+        """For the crew: handle what waits now; False: there was nothing, or it has ended."""
+        inbox, stopping = self._binding.inbox, self._binding.stopping
+        delivery = inbox.get_now()
+        if delivery is None and self._started:
+            return False
+        try:
+            if not self._started:
+                self._started = True
+                self.on_start()
+            while delivery is not None and not stopping.is_set():
+                self._deliver(delivery)
+                delivery = inbox.get_now()
+            if not stopping.is_set():
+                return True
+            if delivery is not None:
+                inbox.put_own(delivery)  # answered or dropped when the inbox is closed
+            self.on_stop()
+        except BaseException as error:
+            self._over(error)
+            return True  # its successor goes on with what waits
+        self._over(None)
+        return False
 
     @final
     def on_receive(self, message: object) -> object:
@@ -249,9 +291,14 @@ class Actor(pykka.ThreadingActor):
             self.on_stop()
         except BaseException as error:
             failure = error
+        self._over(failure)
+
+    def _over(self, failure: BaseException | None) -> None:
         self.actor_stopped.set()
         for timer in self._timers:
             timer.cancel()
+        if self._binding.inbox.crew is not None:
+            self._binding.inbox.crew.leave(self._binding.inbox)
         self._binding.ended(failure)
 
     def _work(self) -> None:
@@ -260,11 +307,15 @@ class Actor(pykka.ThreadingActor):
             delivery = inbox.get()
             if stopping.is_set():
                 inbox.put_own(delivery)  # answered or dropped when the inbox is closed
-            elif delivery.timer is None:
-                self._handle(delivery)
-            elif delivery.timer.owner is self and not delivery.timer.cancelled:
-                self._timers.discard(delivery.timer)
-                self._handle(delivery)
+            else:
+                self._deliver(delivery)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        if delivery.timer is None:
+            self._handle(delivery)
+        elif delivery.timer.owner is self and not delivery.timer.cancelled:
+            self._timers.discard(delivery.timer)
+            self._handle(delivery)
 
     def _handle(self, delivery: Delivery) -> None:
         try:

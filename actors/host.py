@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from actors.base import Actor, Address, Binding, Inbox, Timer, wake
+from actors.crew import Crew
 from config.errors import ServingError
 
 M = TypeVar("M")
@@ -140,15 +141,18 @@ class Host:
         intensity: int = 5,
         period_s: float = 60.0,
         inbox: int = 10_000,
+        crew: Crew | None = None,
     ) -> Address[M]:
         """Start an actor, and a fresh one from `factory` each time it failed; does not wait.
 
-        `factory` runs in the caller's thread the first time and in the failed actor's later.
+        `factory` runs in the caller's thread the first time and in the failed actor's later. With
+        a `crew` it has no thread of its own.
         """
         if name in self._posts:
             raise ValueError(f"an actor named {name!r} exists")
         limit = Intensity(intensity, period_s)
-        post = _Post(Inbox(name, inbox), factory, limit, self._alarm.schedule, self._on_escalate)
+        box = Inbox(name, inbox, crew)
+        post = _Post(box, factory, limit, self._alarm.schedule, self._on_escalate)
         self._posts[name] = post
         post.fill()
         return Address(post.inbox)

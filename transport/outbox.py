@@ -24,6 +24,14 @@ class Outbox(Generic[T]):
     def put(self, item: T) -> None:
         """Queue one item; any thread."""
         self._items.append(item)
+        self.wake()
+
+    def put_here(self, item: T) -> None:
+        """Queue one item; only the polling thread, which takes it before it polls again."""
+        self._items.append(item)
+
+    def wake(self) -> None:
+        """Make the descriptor readable without an item; any thread."""
         with contextlib.suppress(BlockingIOError):  # the pipe is full, so the reader wakes anyway
             os.write(self._write_fd, b".")
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from actors.base import Address
 from actors.circuit_breaker.actor import ToCircuitBreaker
+from actors.crew import Crew
 from actors.kv_governor.actor import ToGovernor
 from actors.limiter.messages import ToLimiter
 from actors.registry.messages import SnapshotWanted, ToRegistry, Used
@@ -103,11 +104,13 @@ class ControlIO:
         endpoints: tuple[str, str],
         actors: Actors,
         outbox: Outbox[ToIO],
+        crew: Crew,
         outlets: Outlets,
     ) -> None:
         self._endpoints = endpoints
         self._actors = actors
         self._outbox = outbox
+        self._crew = crew
         self._outlets = outlets
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._control = router(self._context, endpoints[0])
@@ -146,6 +149,7 @@ class ControlIO:
             wait_ms = self._tell_late(time.monotonic())
             if self._control in dict(poller.poll(wait_ms)):
                 self._read()
+            self._crew.work()
             items = self._outbox.take()
             self._send([item for item in items if not isinstance(item, Close)])
             if any(isinstance(item, Close) for item in items):

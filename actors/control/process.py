@@ -15,6 +15,7 @@ from actors.control.args import ControlArgs
 from actors.control.board import Board
 from actors.control.io import Actors, Close, ControlIO, Publish, ToIO, ToPeer, post
 from actors.control.io import Outlets as IOOutlets
+from actors.crew import Crew
 from actors.host import Host
 from actors.kv_governor.actor import KVGovernorActor
 from actors.kv_governor.actor import Outlets as GovernorOutlets
@@ -34,7 +35,7 @@ from actors.router.policy import Limits
 from actors.warmup_pool.actor import Outlets as WarmupOutlets
 from actors.warmup_pool.actor import WarmupPoolActor
 from transport.lifeline import Lifeline
-from transport.messages.control import FromControl
+from transport.messages.control import FromControl, LeaseBatch
 from transport.messages.lifeline import News
 from transport.messages.topology import BreakerChanged
 from transport.outbox import Outbox
@@ -62,6 +63,7 @@ class Control:
         self._ending = threading.Event()
         self._failed = False
         self._outbox: Outbox[ToIO] = Outbox()
+        self._crew = Crew(self._outbox.wake)
         self._board = Board()
         self._told: Set[str] = set()  # the names of the facts
         # Filled before the first message from outside; until then nobody has anything to tell.
@@ -79,7 +81,7 @@ class Control:
         self.topology_endpoint = runtime.of_incarnation("topology", incarnation)
         endpoints = (self.control_endpoint, self.topology_endpoint)
         outlets = IOOutlets(partial(self._escalate, "io"), self._board.drop)
-        self._io = ControlIO(endpoints, self.actors, self._outbox, outlets)
+        self._io = ControlIO(endpoints, self.actors, self._outbox, self._crew, outlets)
 
     def run(self) -> int:
         """Until the lifeline says stop, or an actor is given up."""
@@ -152,22 +154,22 @@ class Control:
         )
         introduce = partial(post, started)
         limits = Limits(args.max_waiting, args.circuit_breaker.half_open_probes)
-        route = RouterOutlets(self._send, introduce, show, self._unused)
+        route = RouterOutlets(self._answer, introduce, show, self._unused)
         breaker = BreakerOutlets(self._changed, life.suspect, introduce, show)
         govern = GovernorOutlets(self._send_named, introduce, partial(post, started), show)
         warm = WarmupOutlets(self._send_named, introduce, show)
         settings = args.circuit_breaker
         router: Address[ToRouter] = self.host.start(
-            "router", lambda: RouterActor(limits, blocks, route)
+            "router", lambda: RouterActor(limits, blocks, route), crew=self._crew
         )
-        limit = LimiterOutlets(self._send, router.tell, show)
+        limit = LimiterOutlets(self._answer, router.tell, show)
         return Actors(
             started,
             router,
             self.host.start("circuit_breaker", lambda: CircuitBreakerActor(settings, breaker)),
             self.host.start("kv_governor", lambda: KVGovernorActor(args.kv_cache, govern)),
             self.host.start("warmup_pool", lambda: WarmupPoolActor(args.warmup, warm)),
-            self.host.start("limiter", lambda: LimiterActor(limit)),
+            self.host.start("limiter", lambda: LimiterActor(limit), crew=self._crew),
         )
 
     def _announced(self, message: News) -> None:
@@ -190,6 +192,10 @@ class Control:
         post(self.actors.registry, changed)
         post(self.actors.router, changed)
         self._outbox.put(Publish(changed))
+
+    def _answer(self, peer: bytes, answers: LeaseBatch) -> None:
+        """From the crew: the thread that works it sends this next."""
+        self._outbox.put_here(ToPeer(peer, answers))
 
     def _send(self, peer: bytes, message: FromControl) -> None:
         self._outbox.put(ToPeer(peer, message))

@@ -9,6 +9,7 @@ import zmq
 
 from actors.base import Actor
 from actors.control.io import Actors, Close, ControlIO, Outlets, Publish, ToPeer, post
+from actors.crew import Crew
 from actors.host import Host
 from tests.actors.control.rig import WAIT_S, Peer
 from tests.actors.samples import route
@@ -41,7 +42,8 @@ class Stage:
         endpoints = (self.endpoint, f"ipc://{folder}/t")
         self.dropped = []
         outlets = Outlets(self.failures.append, self.dropped.append)
-        self.io = ControlIO(endpoints, self.actors, self.outbox, outlets)
+        crew = Crew(self.outbox.wake)
+        self.io = ControlIO(endpoints, self.actors, self.outbox, crew, outlets)
         self.io.start()
         self.context = zmq.Context()
         self.peer = Peer(self.context, self.endpoint, "gateway:0#1")
