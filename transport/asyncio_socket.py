@@ -35,18 +35,24 @@ log = logging.getLogger(__name__)
 
 
 class LoopSocket(Generic[T]):
-    """Gives what `receive` reads to `on_message`, at most `FRAMES_PER_WAKEUP` in one loop turn.
+    """Gives what `receive` reads to `on_message`, at most `FRAMES_PER_WAKEUP` in one loop turn,
+    and calls `on_read` when these were all for now.
 
     `receive` is the socket's `recv`, or `recv_multipart` where messages have several frames.
     """
 
     def __init__(
-        self, socket: Socket, receive: Callable[[int], T], on_message: Callable[[T], None]
+        self,
+        socket: Socket,
+        receive: Callable[[int], T],
+        on_message: Callable[[T], None],
+        on_read: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._socket = socket
         self._receive = receive
         self._on_message = on_message
+        self._on_read = on_read
         self._scheduled = False
         self._closed = False
         self._fd = int(socket.getsockopt(_FD))
@@ -106,10 +112,13 @@ class LoopSocket(Generic[T]):
         self._read()
 
     def _read(self) -> None:
-        for _ in range(FRAMES_PER_WAKEUP):
+        for count in range(FRAMES_PER_WAKEUP):
             if self._closed or not self._events() & _POLLIN:
+                if count:
+                    self._on_read()
                 return
             self._read_one()
+        self._on_read()
         self._schedule()
 
     def _read_one(self) -> None:
@@ -135,6 +144,7 @@ class LoopDealer:
         identity: str,
         *,
         on_frame: Callable[[bytes], None],
+        on_read: Callable[[], None] = lambda: None,
         on_connected: Callable[[], None],
         on_disconnected: Callable[[], None],
         keep: bool = False,
@@ -146,7 +156,7 @@ class LoopDealer:
         self._on_disconnected = on_disconnected
         self._socket = dealer(context, endpoint, identity, keep=keep, watch=_WATCHED)
         self._monitor: Socket = self._socket.get_monitor_socket()
-        self._messages = LoopSocket(self._socket, self._socket.recv, on_frame)
+        self._messages = LoopSocket(self._socket, self._socket.recv, on_frame, on_read)
         self._notices = LoopSocket(self._monitor, self._monitor.recv_multipart, self._notice)
         self._closed = False
 

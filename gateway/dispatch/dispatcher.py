@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import math
 import time
 from collections.abc import Callable
 
@@ -16,6 +15,7 @@ import zmq
 
 from config.errors import Draining, InvalidRequest, ModelNotFound, ServingError
 from config.settings import CircuitBreakerSettings
+from gateway.dispatch.alarms import Alarms
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.flusher import Flusher
 from gateway.dispatch.links import LINGER_MS, ControlLink, EngineLink
@@ -40,7 +40,6 @@ from gateway.dispatch.recovery import (
 from gateway.dispatch.stream import State, Stream
 from gateway.dispatch.suspects import Suspects
 from gateway.dispatch.types import GenerationRequest, ModelView, Observer, Sink
-from gateway.dispatch.wheel import TICK_S, TimerWheel
 from transport.messages.control import Hello, Lease, Refusal
 from transport.messages.data import Embedded, Ended, Finished, FinishReason, Pin
 from transport.messages.topology import EngineDown, EngineUp, Topology
@@ -70,20 +69,19 @@ class Dispatcher:
         self._numbers = itertools.count(1)
         self._fleet = Fleet()
         self._suspects = Suspects()
-        self._wheel: TimerWheel[Stream] = TimerWheel()
         self._streams: dict[str, Stream] = {}
         self._routes: dict[str, Stream] = {}
         self._links: dict[str, EngineLink] = {}
         self._control: ControlLink | None = None
         self._control_incarnation = -1
         self._closed = False
-        self._ticking = False
 
     def start(self) -> None:
         """Begin, on the running loop."""
         self._loop = asyncio.get_running_loop()
         self._context: zmq.Context[Socket] = zmq.Context()
         self._flusher = Flusher(self._loop, self._flush)
+        self._alarms = Alarms(self._loop, self._look)
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -214,7 +212,7 @@ class Dispatcher:
         pause_s = stream.first_token(now)
         if pause_s is not None and self._observer is not None:
             self._observer.recovered(stream.request.model, pause_s)
-        self._arm(stream, check_at(stream, self._patience))
+        self._alarms.set(stream, check_at(stream, self._patience))
         self._next_suspect(stream, now)
 
     def on_ended(self, stream: Stream, ended: Ended, now: float) -> None:
@@ -240,6 +238,10 @@ class Dispatcher:
         for stream in list(link.streams.values()):
             self._apply(stream, Lost(blame=stream.reached), now)
 
+    def on_read(self) -> None:
+        """What came of it goes out at once."""
+        self._flusher.now()
+
     # Doing what was decided.
 
     def _apply(self, stream: Stream, event: Event, now: float) -> None:
@@ -248,7 +250,7 @@ class Dispatcher:
         step = next_step(stream, event, now)
         match step:
             case Stay():
-                self._arm(stream, step.wake_at)
+                self._alarms.set(stream, step.wake_at)
             case Run():
                 self._run(stream, step.lease, now)
             case Ask():
@@ -261,7 +263,7 @@ class Dispatcher:
                 stream.state = State.WAITING
                 stream.refusals += 1
                 stream.retry_after_s = step.retry_after_s
-                self._arm(stream, step.wake_at)
+                self._alarms.set(stream, step.wake_at)
             case End():
                 self._end(stream, step, now)
 
@@ -269,7 +271,7 @@ class Dispatcher:
         self._routes.pop(stream.route_id, None)
         if not self._suspects.admits(stream):
             stream.state = State.WAITING
-            self._arm(stream, stream.deadline_at)
+            self._alarms.set(stream, stream.deadline_at)
             return
         stream.state = State.ROUTING
         stream.route_id = str(next(self._numbers))
@@ -277,7 +279,7 @@ class Dispatcher:
             self._routes[stream.route_id] = stream
             self._control.route(stream.route(now, self._fleet.block_tokens(stream.request.model)))
             self._flusher.soon()
-        self._arm(stream, now + ROUTE_TIMEOUT_S)
+        self._alarms.set(stream, now + ROUTE_TIMEOUT_S)
 
     def _run(self, stream: Stream, lease: Lease, now: float) -> None:
         link = self._link(lease)
@@ -290,7 +292,7 @@ class Dispatcher:
         stream.link = link
         link.enter(stream, now)
         self._flusher.soon()
-        self._arm(stream, check_at(stream, self._patience))
+        self._alarms.set(stream, check_at(stream, self._patience))
 
     def _move_on(self, stream: Stream, step: Ask | Wait, now: float) -> None:
         self._leave(stream, step.leave, now)
@@ -319,7 +321,7 @@ class Dispatcher:
         self._routes.pop(stream.route_id, None)
         stream.state = State.ENDED
         del self._streams[stream.request_id]
-        self._wheel.discard(stream)
+        self._alarms.discard(stream)
         if not self._streams:
             self._idle.set()
         if self._observer is not None:
@@ -380,28 +382,9 @@ class Dispatcher:
         if self._control is not None:
             self._control.flush()
 
-    def _arm(self, stream: Stream, at: float) -> None:
-        """A timer that is set for an earlier time stays so, as moving it costs more than a look."""
-        stream.wake_at = wake_at = at if at < stream.deadline_at else stream.deadline_at
-        if wake_at < stream.armed_at:
-            stream.armed_at = wake_at
-            self._wheel.set(stream, wake_at)
-        if not self._ticking:
-            self._ticking = True
-            self._loop.call_later(TICK_S, self._tick)
-
-    def _tick(self) -> None:
-        now = time.monotonic()
-        for stream in self._wheel.due(now):
-            stream.armed_at = math.inf
-            if now < stream.wake_at:
-                self._arm(stream, stream.wake_at)
-                continue
-            link, others_up = stream.link, False
-            if link is not None:
-                stream.heard_at = link.heard_at
-                others_up = self._fleet.has_other(stream.request.model, link.engine_id)
-            self._apply(stream, Tick(self._patience, others_up), now)
-        self._ticking = bool(self._wheel)
-        if self._ticking:
-            self._loop.call_later(TICK_S, self._tick)
+    def _look(self, stream: Stream, now: float) -> None:
+        link, others_up = stream.link, False
+        if link is not None:
+            stream.heard_at = link.heard_at
+            others_up = self._fleet.has_other(stream.request.model, link.engine_id)
+        self._apply(stream, Tick(self._patience, others_up), now)

@@ -13,12 +13,18 @@ class Flusher:
         self._loop = loop
         self._flush = flush
         self._soon = self._later = False
+        self._timed = False  # a timer runs, of this `later` or of one that was served before
 
     def soon(self) -> None:
         """Once this turn of the loop has collected all it produces."""
         if not self._soon:
             self._soon = True
             self._loop.call_soon(self._run)
+
+    def now(self) -> None:
+        """Instead of soon: a turn of the loop less, for those who are sure that all is there."""
+        if self._soon:
+            self._run()
 
     def later(self) -> None:
         """With what comes next, or in some milliseconds.
@@ -28,8 +34,16 @@ class Flusher:
         """
         if not self._soon and not self._later:
             self._later = True
-            self._loop.call_later(LATER_S, self._run)
+            if not self._timed:
+                self._timed = True
+                self._loop.call_later(LATER_S, self._time_is_over)
+
+    def _time_is_over(self) -> None:
+        self._timed = False
+        self._run()
 
     def _run(self) -> None:
-        self._soon = self._later = False
-        self._flush()
+        """Once; whatever else was to do the same finds it done."""
+        if self._soon or self._later:
+            self._soon = self._later = False
+            self._flush()

@@ -68,6 +68,9 @@ class EngineOwner(Protocol):
     def on_link_lost(self, link: "EngineLink", reason: str) -> None:
         """The engine's connection broke, was refused or takes no more."""
 
+    def on_read(self) -> None:
+        """All that came with one wake-up was told."""
+
 
 class EngineLink:
     """The way to one incarnation of an engine, and the streams that are there."""
@@ -94,6 +97,7 @@ class EngineLink:
             endpoint,
             identity,
             on_frame=self._on_frame,
+            on_read=owner.on_read,
             on_connected=self.flush,
             on_disconnected=lambda: owner.on_link_lost(self, "the connection broke"),
             keep=True,
@@ -199,6 +203,9 @@ class ControlOwner(Protocol):
     def on_topology(self, message: Topology) -> None:
         """News of engines and models."""
 
+    def on_read(self) -> None:
+        """All that came with one wake-up was told."""
+
 
 class ControlLink:
     """The way to one incarnation of control."""
@@ -221,6 +228,7 @@ class ControlLink:
             control_endpoint,
             peer_name(hello.child_id, hello.incarnation),
             on_frame=self._on_frame,
+            on_read=owner.on_read,
             on_connected=self._on_connected,
             on_disconnected=self._routes.clear,
         )

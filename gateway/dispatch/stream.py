@@ -34,7 +34,7 @@ class Stream:
     """A request from `submit` to its end. An attempt is its stay on one engine."""
 
     __slots__ = (
-        "armed_at",
+        "alarm_at",
         "attempt",
         "attempt_id",
         "base",
@@ -87,7 +87,7 @@ class Stream:
         self.route_id = ""
         self.prefix_hashes: list[int] | None = None  # of the prompt, once they are needed
         self.wake_at = self.deadline_at  # when to look at it although nothing happened
-        self.armed_at = math.inf  # of the timer that is set, which may look earlier
+        self.alarm_at = math.inf  # when that will be, or a look that is too early
         self.excluded: tuple[str, ...] = ()
         self.refusals = 0  # in a row
         self.retry_after_s: float | None = None

@@ -116,7 +116,7 @@ def test_random_faults(seed, monkeypatch):
         for sink in trouble.sinks:
             assert_well_ended(sink)
         assert house.dispatcher.active == 0
-        assert not house.dispatcher._wheel
+        assert not house.dispatcher._alarms._wheel
         assert not house.dispatcher._routes
         await until(lambda: house.control.leases == 0)
 
