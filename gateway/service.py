@@ -135,7 +135,7 @@ class Service:
         count = top_logprobs(asked, chat=True)
         card = await self._check(model, asked, caller)
         text = await self._texts.get(card)
-        tokens = await self._read(text, said, card.context_tokens)
+        tokens = await self._read(text, said, card.context_tokens, caller)
         request = self._request(card, tokens, asked, caller, "messages")
         grammar = None
         if said.held is not None:
@@ -163,9 +163,11 @@ class Service:
         """
         said = conversation(messages, asked, self._max_schema_bytes)
         card = await self._check(model, asked, caller)
-        return card, await self._read(await self._texts.get(card), said, sys.maxsize)
+        return card, await self._read(await self._texts.get(card), said, sys.maxsize, caller)
 
-    async def _read(self, text: TextModel, said: Conversation, context_tokens: int) -> list[int]:
+    async def _read(
+        self, text: TextModel, said: Conversation, context_tokens: int, caller: Caller
+    ) -> list[int]:
         return await self._texts.conversation(
             text,
             said.turns,
@@ -173,6 +175,7 @@ class Service:
             tools=said.tools,
             arguments=said.arguments,
             constrained=said.held is not None,
+            salt=caller.identity.salt,
         )
 
     async def prepare_prompts(

@@ -11,6 +11,7 @@ from gateway.parameters import over_context
 from gateway.text.dialect import Capabilities, Dialect
 from gateway.text.files import read_template, read_tokenizer
 from gateway.text.parser import AnswerParser
+from gateway.text.segments import segments_of
 from gateway.text.spelling import Spelling
 from gateway.text.stream import TextStream
 from gateway.text.turns import Renderer
@@ -38,6 +39,7 @@ class TextModel:
         self._tokenizer = read_tokenizer(name, folder)
         template = read_template(name, folder)
         self._renderer = None if template is None else Renderer(*template)
+        self._segments = None if template is None else segments_of(self._tokenizer, template[1])
         self._dialect = Dialect(
             name,
             "" if template is None else template[1],
@@ -142,8 +144,11 @@ class TextModel:
         """How many of its own a model puts around a text."""
         return int(self._tokenizer.num_special_tokens_to_add(False))
 
-    def encode_prompt(self, text: str, param: str, context_tokens: int) -> list[int]:
-        """Token ids of a prompt; a template wrote its special tokens into "messages" already.
+    def encode_prompt(
+        self, text: str, param: str, context_tokens: int, salt: str = ""
+    ) -> list[int]:
+        """Token ids of a prompt; a template wrote its special tokens into "messages" already, of
+        which parts are kept for whoever has this `salt`.
 
         Raises:
             ContextTooLong: its beginning is over the context already; the rest is not looked at.
@@ -155,7 +160,9 @@ class TextModel:
             sure = context_tokens + CUT_TOKENS
             if len(beginning) > sure:
                 raise over_context(f"more than {sure}", context_tokens, param)
-        return self.encode(text, add_special_tokens=special)
+        if special or self._segments is None:
+            return self.encode(text, add_special_tokens=special)
+        return self._segments.encode(text, salt)
 
     def texts(self, tokens: list[int]) -> list[str]:
         """What each token stands for, alone."""
@@ -221,9 +228,10 @@ class TextModels:
         tools: list[dict[str, Any]] | None = None,
         arguments: Mapping[str, Any] | None = None,
         constrained: bool = False,
+        salt: str = "",
     ) -> list[int]:
         """Render a conversation and tokenise it, without holding up the event loop; the rest as
-        in `TextModel.render`.
+        in `TextModel.render` and `TextModel.encode_prompt`.
 
         Raises:
             InvalidRequest: as `TextModel.render`.
@@ -232,7 +240,7 @@ class TextModels:
 
         def work() -> list[int]:
             prompt = text.render(messages, tools, arguments, constrained=constrained)
-            return text.encode_prompt(prompt, "messages", context_tokens)
+            return text.encode_prompt(prompt, "messages", context_tokens, salt)
 
         return await self.run(chars_of([messages, tools, arguments]), work)
 
@@ -265,10 +273,12 @@ def chars_of(given: object) -> int:
         value = waiting.pop()
         if isinstance(value, str):
             chars += len(value)
-        elif isinstance(value, Mapping | list | tuple):
+        elif isinstance(value, dict | list | tuple):
             chars += VALUE_CHARS * len(value)
             if chars < LONG_TEXT_CHARS:
-                waiting += [*value, *value.values()] if isinstance(value, Mapping) else value
+                waiting += value
+                if isinstance(value, dict):
+                    waiting += value.values()
     return chars
 
 
