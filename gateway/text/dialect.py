@@ -45,11 +45,10 @@ class Dialect:
         self._tags = think_tags(template, vocabulary.__contains__)
         self._thinking = thinking
         self._closing = vocabulary.get(self._tags.closes) if self._tags else None
+        self.capabilities = self._capabilities()
         self.tokens = {text: vocabulary[text] for text in self._markup() if text in vocabulary}
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """What this model can do."""
+    def _capabilities(self) -> Capabilities:
         family = self._family
         return Capabilities(
             tools=family is not None,

@@ -96,6 +96,8 @@ class TextModel:
         `tools` are those that the model may call, checked by `render`; with `parallel` false only
         its first call counts.
         """
+        if not tools and not self._dialect.capabilities.reasoning:
+            return None
         return self._dialect.parser(self._end(prompt), tools or (), parallel=parallel)
 
     def tool_grammar(
@@ -268,17 +270,18 @@ def chars_of(given: object) -> int:
 
     From `LONG_TEXT_CHARS` on nothing more is looked into, so that it takes no time itself.
     """
-    chars, waiting = 0, [given]
+    chars = 0
+    waiting: list[Any] = [[given]]
     while waiting:
         value = waiting.pop()
-        if isinstance(value, str):
-            chars += len(value)
-        elif isinstance(value, dict | list | tuple):
-            chars += VALUE_CHARS * len(value)
-            if chars < LONG_TEXT_CHARS:
-                waiting += value
-                if isinstance(value, dict):
-                    waiting += value.values()
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        for part in parts:
+            if isinstance(part, str):
+                chars += len(part)
+            elif isinstance(part, dict | list | tuple):
+                chars += VALUE_CHARS * len(part)
+                if chars < LONG_TEXT_CHARS:
+                    waiting.append(part)
     return chars
 
 
