@@ -85,6 +85,7 @@ class Answer:
         self._text = text
         self._parser = parser
         self._plain = parser is None and request.logprobs is None
+        self._may_stop = parser is not None or text.has_stops
         self._output = output
         self._prompt_tokens = len(request.tokens)
         self._completion_tokens = 0
@@ -123,7 +124,7 @@ class Answer:
             self.cancel()
             self._output.on_end(ServingError("the server failed on this request"))
             return
-        if self._text.stopped or (self._parser is not None and self._parser.over):
+        if self._may_stop and self._stopped:
             self._dispatch.cancel(self._request_id, "stop")
 
     def on_end(self, end: Completed | ServingError) -> None:
@@ -132,6 +133,10 @@ class Answer:
             return
         self._ended = True
         self._output.on_end(self._finish(end) if isinstance(end, Completed) else end)
+
+    @property
+    def _stopped(self) -> bool:
+        return self._text.stopped or (self._parser is not None and self._parser.over)
 
     def _parsed(self, text: str) -> Piece:
         return Piece(text) if self._parser is None else self._parser.feed(text)

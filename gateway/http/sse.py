@@ -36,6 +36,7 @@ class HeldEvents:
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._done: asyncio.Future[None] = self._loop.create_future()
+        self._over = False
         self._unsent: list[bytes] = [first]
         self._sink: EventSink | None = None
         self._idle = idle
@@ -61,7 +62,7 @@ class HeldEvents:
 
     def write(self, event: bytes) -> None:
         """Send one event, or keep it until the head is out; after the end it is dropped."""
-        if self._done.done():
+        if self._over:
             return
         self._quiet = False
         if self._sink is not None:
@@ -73,6 +74,7 @@ class HeldEvents:
 
     def finish(self) -> None:
         """There are no more events."""
+        self._over = True
         if not self._done.done():
             self._done.set_result(None)
 

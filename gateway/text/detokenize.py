@@ -21,19 +21,16 @@ class Detokenizer(Protocol):
         """What was held back; nothing may be fed after it."""
 
 
-class TokenBytes:
+class TokenBytes(dict[int, bytes]):
     """The bytes of every token of a byte-level vocabulary, looked up once; none of the hidden."""
 
     def __init__(self, tokenizer: Tokenizer, hidden: Iterable[int] | None = None) -> None:
+        super().__init__(dict.fromkeys(special_ids(tokenizer) if hidden is None else hidden, b""))
         self._tokenizer = tokenizer
-        self._known = dict.fromkeys(special_ids(tokenizer) if hidden is None else hidden, b"")
 
-    def __getitem__(self, token: int) -> bytes:
-        known = self._known.get(token)
-        if known is None:
-            text = self._tokenizer.id_to_token(token) or ""
-            known = self._known[token] = _to_bytes(text)
-        return known
+    def __missing__(self, token: int) -> bytes:
+        found = self[token] = _to_bytes(self._tokenizer.id_to_token(token) or "")
+        return found
 
 
 class ByteLevelDetokenizer:

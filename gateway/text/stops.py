@@ -22,8 +22,6 @@ class StopMatcher:
 
     def feed(self, piece: str) -> str:
         """What may be passed on now; once `stopped`, nothing may be fed any more."""
-        if not self._stops:
-            return piece
         text = self._held + piece
         found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
