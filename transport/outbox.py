@@ -35,10 +35,12 @@ class Outbox(Generic[T]):
         with contextlib.suppress(BlockingIOError):  # the pipe is full, so the reader wakes anyway
             os.write(self._write_fd, b".")
 
-    def take(self) -> list[T]:
-        """All that is queued now, in order; the polling thread only."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._read_fd, 65536)
+    def take(self, *, readable: bool = True) -> list[T]:
+        """All that is queued now, in order; the polling thread only, which may know that the
+        descriptor was not `readable`."""
+        if readable:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._read_fd, 65536)
         return [self._items.popleft() for _ in range(len(self._items))]
 
     def close(self) -> None:

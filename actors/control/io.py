@@ -147,10 +147,11 @@ class ControlIO:
         poller.register(self._outbox.fileno(), zmq.POLLIN)
         while True:
             wait_ms = self._tell_late(time.monotonic())
-            if self._control in dict(poller.poll(wait_ms)):
+            ready = dict(poller.poll(wait_ms))
+            if self._control in ready:
                 self._read()
             self._crew.work()
-            items = self._outbox.take()
+            items = self._outbox.take(readable=self._outbox.fileno() in ready)
             self._send([item for item in items if not isinstance(item, Close)])
             if any(isinstance(item, Close) for item in items):
                 return
