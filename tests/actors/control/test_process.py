@@ -253,6 +253,22 @@ def test_an_engine_that_fails_requests_is_taken_out():
         rig.close()
 
 
+def test_an_engine_that_is_slow_but_ends_well_is_taken_out_a_little_later():
+    settings = Settings(circuit_breaker=CircuitBreakerSettings(min_requests=2))
+    rig = Rig(settings)
+    try:
+        watcher = rig.watcher()
+        bring_up(rig)
+        peer = rig.peer("gateway:0#1")
+        leased(peer)
+        watcher.receive(Snapshot)
+        for _ in range(2):
+            peer.send(RouteBatch(releases=[release(outcome="finished", first_token_s=1e6)]))
+        assert watcher.receive(BreakerChanged) == BreakerChanged("engine:m:0", 1, "open")
+    finally:
+        rig.close()
+
+
 def test_leases_of_a_gateway_that_went_down_are_given_back(rig):
     bring_up(rig)
     rig.supervisor.tell(gateway())

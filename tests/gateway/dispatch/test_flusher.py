@@ -1,0 +1,82 @@
+"""On a loop whose time the test says."""
+
+from gateway.dispatch.flusher import Flusher
+
+
+class Loop:
+    def __init__(self):
+        self.soon, self.late = [], []
+
+    def call_soon(self, run):
+        self.soon.append(run)
+
+    def call_later(self, delay_s, run):
+        self.late.append(run)
+
+    def turn(self):
+        runs, self.soon = self.soon, []
+        for run in runs:
+            run()
+
+    def wait(self):
+        runs, self.late = self.late, []
+        for run in runs:
+            run()
+
+
+def flusher():
+    loop, flushed = Loop(), []
+    return loop, flushed, Flusher(loop, lambda: flushed.append(1))
+
+
+def test_all_of_one_turn_goes_out_once():
+    loop, flushed, it = flusher()
+    it.soon()
+    it.soon()
+    assert flushed == []
+    loop.turn()
+    assert flushed == [1]
+
+
+def test_now_is_instead_of_soon():
+    loop, flushed, it = flusher()
+    it.now()
+    assert flushed == []  # there was nothing
+    it.soon()
+    it.now()
+    assert flushed == [1]
+    loop.turn()
+    assert flushed == [1]
+
+
+def test_what_has_time_goes_with_what_has_none():
+    loop, flushed, it = flusher()
+    it.later()
+    it.soon()
+    loop.turn()
+    loop.wait()
+    assert flushed == [1]
+
+
+def test_what_has_time_goes_alone_where_nothing_else_comes():
+    loop, flushed, it = flusher()
+    it.later()
+    loop.turn()
+    assert flushed == []
+    loop.wait()
+    assert flushed == [1]
+
+
+def test_there_is_one_timer_at_most():
+    loop, flushed, it = flusher()
+    for _ in range(3):
+        it.later()
+        it.soon()
+        loop.turn()
+    it.later()
+    assert len(loop.late) == 1
+    loop.wait()
+    assert flushed == [1] * 4
+    it.later()
+    loop.wait()
+    assert flushed == [1] * 5
