@@ -1,5 +1,6 @@
 """What an answer must look like, as clients say it: one way at a time."""
 
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -53,6 +54,8 @@ _GUIDED: dict[str, Kind] = {
     "guided_choice": "choice",
     "guided_grammar": "grammar",
 }
+_said = attrgetter(*_GUIDED, "structured_outputs", "response_format")
+_UNSAID = (None,) * (len(_GUIDED) + 2)
 _STRUCTURED: dict[str, Kind] = {
     "json": "json_schema",
     "regex": "regex",
@@ -67,6 +70,8 @@ def constraint(asked: GenerationParameters) -> Constraint | None:
     Raises:
         InvalidRequest: names what is wrong, or the second way of saying it.
     """
+    if _said(asked) == _UNSAID:
+        return None
     found = [
         _checked(Constraint(kind, getattr(asked, name), name))
         for name, kind in _GUIDED.items()

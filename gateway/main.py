@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import math
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ import msgspec
 import uvloop
 import zmq
 
+from config.settings import ServerSettings
 from gateway.args import GatewayArgs
 from gateway.auth.cors import Cors
 from gateway.auth.guard import Guard
@@ -36,6 +38,7 @@ GC_THRESHOLDS = 50_000, 20, 50
 ORPHANED_STOP_S = 1.0
 FLUSH_S = 0.1  # for connections that are closed already to send their last bytes
 STOP_RESERVE_S = 2.0  # of the time to stop, for closing connections after the requests ended
+HELD_BODIES = 32  # of the largest size, unless configured otherwise
 _args = msgspec.msgpack.Decoder(GatewayArgs)
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,8 @@ log = logging.getLogger(__name__)
 def run(lifeline: Lifeline, args: bytes) -> int:
     """Serve until the supervisor says stop; the process's exit code."""
     _collect_rarely()
+    # The threads that the library shares a text out to cost more than they gain on a prompt.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     gateway = Gateway(lifeline, _args.decode(args))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(gateway.serve())
@@ -95,8 +100,9 @@ class Gateway:
         store = Store(self._lifeline.runtime.responses, self._args.responses)
         self._responses = Responses(self._service, store)
         routes = all_routes(self._service, self._responses, render)
-        answers = RouteAnswers(Routes(routes), self._guard, self._cors)
-        return HttpServer(answers, Limits(body_bytes=self._args.server.max_body_bytes))
+        cors = self._cors if self._args.cors.origins else None
+        answers = RouteAnswers(Routes(routes), self._guard, cors)
+        return HttpServer(answers, limits_of(self._args.server))
 
     def _hear_supervisor(self) -> None:
         lifeline = self._lifeline
@@ -170,6 +176,12 @@ def _collect_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def limits_of(server: ServerSettings) -> Limits:
+    """What its connections may take."""
+    held = server.max_held_body_bytes or HELD_BODIES * server.max_body_bytes
+    return Limits(body_bytes=server.max_body_bytes, held_body_bytes=held)
 
 
 def _url(sock: socket.socket, scheme: str) -> str:

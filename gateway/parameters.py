@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import Any
 
 from msgspec import Struct
 
@@ -68,9 +69,17 @@ RANGES: dict[str, Range] = {
     "max_completion_tokens": _TOKENS,
 }
 _values = attrgetter(*RANGES)
+_UNSAID = (None,) * len(RANGES)
 _BIAS = Range(-100, 100)
 _TIMEOUT_S = Range(0, over=True)
 _ONLY_CHAT = ("tools", "tool_choice", "parallel_tool_calls", "chat_template_kwargs")
+_of_chats = attrgetter(*_ONLY_CHAT)
+_SHAPING = (
+    "top_p", "top_k", "min_p", "xtc_probability", "xtc_threshold", "repetition_penalty",
+    "presence_penalty", "frequency_penalty", "logit_bias",
+)  # fmt: skip
+_shaping = attrgetter(*_SHAPING)
+_PLAIN = (None,) * len(_SHAPING)
 
 
 def check_parameters(asked: GenerationParameters) -> None:
@@ -79,11 +88,14 @@ def check_parameters(asked: GenerationParameters) -> None:
     Raises:
         InvalidRequest: names the parameter and what it may be.
     """
-    for name, allowed, value in zip(RANGES, RANGES.values(), _values(asked), strict=True):
-        if value is not None:
-            allowed.check(value, name)
-    stop_texts(asked)
-    if len(asked.stop_token_ids or ()) > MAX_STOP_TOKENS:
+    values = _values(asked)
+    if values != _UNSAID:
+        for name, value in zip(RANGES, values, strict=True):
+            if value is not None:
+                RANGES[name].check(value, name)
+    if asked.stop is not None:
+        stop_texts(asked)
+    if asked.stop_token_ids and len(asked.stop_token_ids) > MAX_STOP_TOKENS:
         raise InvalidRequest(
             f"stop_token_ids may hold up to {MAX_STOP_TOKENS} ids", param="stop_token_ids"
         )
@@ -104,9 +116,10 @@ def check_prompt_parameters(asked: GenerationParameters) -> None:
     Raises:
         InvalidRequest: names it.
     """
-    for name in _ONLY_CHAT:
-        if getattr(asked, name):
-            raise InvalidRequest(f"{name} is only for conversations", param=name)
+    if not any(_of_chats(asked)):
+        return
+    name = next(name for name in _ONLY_CHAT if getattr(asked, name))
+    raise InvalidRequest(f"{name} is only for conversations", param=name)
 
 
 def token_limit(asked: GenerationParameters) -> int | None:
@@ -159,7 +172,9 @@ def stop_texts(asked: GenerationParameters) -> list[str]:
     Raises:
         InvalidRequest: too many, an empty one or a very long one.
     """
-    stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+    if asked.stop is None:
+        return []
+    stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop
     if len(stops) > MAX_STOPS:
         raise InvalidRequest(
             f"stop may hold up to {MAX_STOPS} texts, not {len(stops)}", param="stop"
@@ -175,19 +190,22 @@ def sampling(asked: GenerationParameters, vocab_size: int) -> Sampling:
     Raises:
         InvalidRequest: as `biases`.
     """
+    more = {} if _shaping(asked) == _PLAIN else _shape(asked, vocab_size)
     return Sampling(
         temperature=_or(asked.temperature, 1.0),
-        top_p=_or(asked.top_p, 1.0),
-        top_k=max(asked.top_k or 0, 0),
-        min_p=_or(asked.min_p, 0.0),
         seed=random_bits(63) if asked.seed is None else asked.seed & _MAX_INT64,
-        xtc_probability=_or(asked.xtc_probability, 0.0),
-        xtc_threshold=_or(asked.xtc_threshold, 0.1),
-        repetition_penalty=_or(asked.repetition_penalty, 1.0),
-        presence_penalty=_or(asked.presence_penalty, 0.0),
-        frequency_penalty=_or(asked.frequency_penalty, 0.0),
-        logit_bias=biases(asked, vocab_size),
+        **more,
     )
+
+
+def _shape(asked: GenerationParameters, vocab_size: int) -> dict[str, Any]:
+    """What few requests say; fields that are as they always are do not travel."""
+    given = {name: value for name in _SHAPING if (value := getattr(asked, name)) is not None}
+    if "top_k" in given:
+        given["top_k"] = max(given["top_k"], 0)
+    if "logit_bias" in given:
+        given["logit_bias"] = biases(asked, vocab_size)
+    return given
 
 
 def seed_of(seed: int, choice: int) -> int:

@@ -18,13 +18,14 @@ from msgspec import Struct
 from actors.base import Address
 from actors.circuit_breaker.actor import ToCircuitBreaker
 from actors.kv_governor.actor import ToGovernor
-from actors.limiter.messages import ToLimiter
+from actors.limiter.messages import Asked, ToLimiter
 from actors.registry.messages import SnapshotWanted, ToRegistry, Used
 from actors.router.messages import Releases, Routes, ToRouter, refusals
 from actors.warmup_pool.actor import ToWarmupPool
 from config.errors import ActorDied, ProtocolError, QueueFull, ServingError
 from transport.codec import Codec
 from transport.messages.control import (
+    Admit,
     EngineHello,
     FromControl,
     Hello,
@@ -171,6 +172,8 @@ class ControlIO:
                 post(to.circuit_breaker, Releases(peer, releases))
                 if limited := [release for release in releases if release.ticket]:
                     post(to.limiter, Releases(peer, limited))
+            case Admit():
+                self._admit(peer, message)
             case LoadReport():
                 post(to.router, message)
                 post(to.circuit_breaker, message)
@@ -198,6 +201,13 @@ class ControlIO:
                 to.router.tell(Routes(peer, routes))
         except ServingError as error:
             self._send([ToPeer(peer, refusals(routes, error, RETRY_S))])
+
+    def _admit(self, peer: bytes, asked: Admit) -> None:
+        try:
+            self._actors.limiter.tell(Asked(peer, asked))
+        except ServingError as error:
+            refusal = Refusal(asked.request_id, error.code, error.message, error.retryable, RETRY_S)
+            self._send([ToPeer(peer, refusal)])
 
     def _tell_use(self, now: float) -> int | None:
         """Tell the registry who is in use, which it need not know to the millisecond; when there

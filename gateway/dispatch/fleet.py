@@ -27,11 +27,13 @@ class Fleet:
         self._gone: dict[str, int] = {}  # engine id: the last incarnation that ended
         self._cards: dict[str, ModelCard] = {}
         self._models: dict[str, ModelStatus] = {}
+        self._views: dict[str, ModelView] = {}  # made once, until there is news
         self._control = 0
         self._settled_at = 0.0
 
     def apply(self, message: Topology, now: float) -> list[EngineUp]:
         """Take in a message; returns the engines that it brought up."""
+        self._views.clear()
         match message:
             case EngineUp():
                 return self._up(message)
@@ -53,8 +55,12 @@ class Fleet:
 
     def model(self, name: str) -> ModelView | None:
         """One model, None when there is no such model."""
-        if not self.has(name):
-            return None
+        view = self._views.get(name)
+        if view is None and self.has(name):
+            view = self._views[name] = self._view(name)
+        return view
+
+    def _view(self, name: str) -> ModelView:
         status = self._models.get(name) or self._guess(name)
         return ModelView(
             name=name,

@@ -1,7 +1,8 @@
 """Bodies of requests: how they are read, and how what is wrong with one is told."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -40,6 +41,8 @@ class BodyReader(Generic[S]):
         self._kind = kind
         self._decoder = msgspec.json.Decoder(kind)
         self.inert = {name: values for name, values in (inert or {}).items() if name in fields}
+        self._inert_values = _values_of(self.inert)
+        self._unsaid = (None,) * len(self.inert)
         self.instead = instead or {}
         self.ignored = {name for name in ignored if name.partition(".")[0] in fields}
         self.ranges = {name: ranges[name] for name in ranges.keys() & set(fields)}
@@ -59,18 +62,29 @@ class BodyReader(Generic[S]):
             raise self._refusal(str(error)) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidRequest(f"the body is not valid JSON: {error}") from error
+        if self._inert_values(body) != self._unsaid:
+            self._check_inert(body)
+        return body
+
+    def _check_inert(self, body: S) -> None:
         for name, harmless in self.inert.items():
             value = getattr(body, name)
             if value is not None and not any(_same(value, it) for it in harmless):
                 instead = self.instead.get(name, "")
                 raise InvalidRequest(f"{name} is not supported by this server{instead}", param=name)
-        return body
 
     def _refusal(self, message: str) -> InvalidRequest:
         unknown = _UNKNOWN.search(message)
         if unknown is not None and not unknown.group(2):
             return unknown_parameter(unknown.group(1), self._kind.__struct_fields__)
         return misfit(message)
+
+
+def _values_of(names: Collection[str]) -> Callable[[Struct], tuple[Any, ...]]:
+    """What reads all of these fields in one call, as every body is asked for them."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda body: tuple(getattr(body, name) for name in names)
 
 
 def _same(value: object, harmless: object) -> bool:

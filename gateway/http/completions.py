@@ -21,7 +21,6 @@ from gateway.http.shapes import ChatCompletion, Head, TextCompletion
 from gateway.http.sse import EventStream
 from gateway.ids import random_hex
 from gateway.limits.headers import limit_headers
-from gateway.parameters import check_parameters
 from gateway.service import Prepared, Service
 from gateway.text.model import chars_of
 
@@ -58,7 +57,8 @@ class Completions:
     async def chat(self, request: Request) -> Response | None:
         """`POST /v1/chat/completions`."""
         body = read_body(ChatBody, request.body).with_effort()
-        caller = caller_of(request, "chat", body.prompt_cache_key, body.user)
+        sessions = body.prompt_cache_key, body.user
+        caller = caller_of(request, "chat", *sessions, stream=body.stream)
         prepared = await self._service.prepare_chat(body.messages, body.model, body, caller)
         check_effort(body.reasoning_effort, prepared.text, "reasoning_effort")
         n = len(prepared.requests)
@@ -79,9 +79,9 @@ class Completions:
     async def complete(self, request: Request) -> Response | None:
         """`POST /v1/completions`."""
         body = read_body(CompletionBody, request.body)
-        caller = caller_of(request, "completions", body.prompt_cache_key, body.user)
-        check_parameters(body)  # before a model is loaded for it
-        prompts = body.prompts((await self._service.card(body.model, caller)).context_tokens)
+        sessions = body.prompt_cache_key, body.user
+        caller = caller_of(request, "completions", *sessions, stream=body.stream)
+        prompts = body.prompts()
         n = body.n or 1
         if len(prompts) * n > MAX_CHOICES:
             raise InvalidRequest(f"n times the prompts may be up to {MAX_CHOICES}", param="n")

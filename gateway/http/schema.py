@@ -13,7 +13,7 @@ from msgspec import Struct
 from config.errors import InvalidRequest
 from gateway.efforts import Effort, effort_arguments
 from gateway.http.body import BodyReader
-from gateway.parameters import RANGES, room
+from gateway.parameters import RANGES
 from transport.messages.client import ChatMessage, GenerationParameters
 
 
@@ -82,16 +82,15 @@ class CompletionBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     suffix: Any = None
 
-    def prompts(self, context_tokens: int) -> list[str | list[int]]:
+    def prompts(self) -> list[str | list[int]]:
         """The prompts, each to be answered by a choice of its own.
 
         Raises:
-            InvalidRequest: there is none, the list mixes kinds, or has more than the context.
+            InvalidRequest: there is none, or the list mixes kinds.
         """
         if isinstance(self.prompt, str):
             return [self.prompt]
         if self.prompt and isinstance(self.prompt[0], int):
-            room(len(self.prompt), 1, context_tokens, "prompt")  # too many: not looked at
             return [cast("list[int]", self.prompt)]  # what is no id is found with the ids
         elif 0 < len(self.prompt) <= MAX_PROMPTS:
             prompts = [item for item in self.prompt if not isinstance(item, int)]

@@ -23,6 +23,7 @@ CUT_TOKENS = 64
 VALUE_CHARS = 16  # what rendering a value costs (a message is about four), as if it were text
 END_TOKENS = 16  # more than any tag has
 T = TypeVar("T")
+_NONE = "", None
 
 
 class TextModel:
@@ -188,7 +189,7 @@ class TextModels:
         Raises:
             ModelLoadFailed: its tokenizer is missing or damaged; the next call tries again.
         """
-        folder, loading = self._loaded.get(card.name, ("", None))
+        folder, loading = self._loaded.get(card.name, _NONE)
         if loading is None or folder != card.folder or _failed(loading):
             loading = asyncio.get_running_loop().run_in_executor(
                 self._threads, TextModel, card.name, Path(card.folder)
