@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from config.check import Fault
-from config.settings import JwtSettings, Settings
+from config.settings import JwtSettings, ServerSettings, Settings
 
 MIN_WINDOW_MS = 5.0  # less than that gathers nothing and still makes everybody wait
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@*]+")
@@ -21,6 +21,7 @@ def broken(settings: Settings) -> list[Fault]:
         *_pinned(settings),
         *_order(settings),
         *_window(settings.engine.batch_window_ms),
+        *_bodies(settings.server),
         *_host(settings),
         *_tenants(settings),
         *_jwt(settings.auth.jwt),
@@ -88,6 +89,15 @@ def _order(settings: Settings) -> Iterator[Fault]:
             "supervision.backoff_base_s",
             f"expected at most supervision.backoff_cap_s ({supervision.backoff_cap_s}), "
             f"got {supervision.backoff_base_s}",
+        )
+
+
+def _bodies(server: ServerSettings) -> Iterator[Fault]:
+    held = server.max_held_body_bytes
+    if held is not None and held < server.max_body_bytes:
+        yield Fault(
+            "server.max_held_body_bytes",
+            f"expected at least server.max_body_bytes ({server.max_body_bytes}), got {held}",
         )
 
 

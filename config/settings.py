@@ -32,6 +32,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     request_timeout_s: Seconds = 300.0
     drain_timeout_s: Annotated[float, Meta(ge=0)] = 30.0
     max_body_bytes: Positive = 8 * 1024 * 1024
+    # Of all large bodies that one gateway holds at a time; default: 32 of the largest.
+    max_held_body_bytes: Positive | None = None
     tls: TlsSettings | None = None
     default_max_tokens: Positive = 512
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from config.errors import Cancelled, ServingError
 from config.limits import Allowance
+from gateway.dispatch.admissions import Admissions
 from gateway.dispatch.types import Completed, GenerationRequest, ModelView, Sink
 from gateway.text.parser import AnswerParser
 from gateway.text.pieces import Piece
@@ -20,6 +21,8 @@ NO_LOGPROBS: list[TokenLogprobs] = []  # never changed
 
 class Dispatch(Protocol):
     """What answers need of `gateway.dispatch.dispatcher.Dispatcher`; event loop only."""
+
+    admissions: Admissions
 
     def models(self) -> list[ModelView]:
         """All models that are served."""

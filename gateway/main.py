@@ -13,6 +13,7 @@ import msgspec
 import uvloop
 import zmq
 
+from config.settings import ServerSettings
 from gateway.args import GatewayArgs
 from gateway.auth.cors import Cors
 from gateway.auth.guard import Guard
@@ -37,6 +38,7 @@ GC_THRESHOLDS = 50_000, 20, 50
 ORPHANED_STOP_S = 1.0
 FLUSH_S = 0.1  # for connections that are closed already to send their last bytes
 STOP_RESERVE_S = 2.0  # of the time to stop, for closing connections after the requests ended
+HELD_BODIES = 32  # of the largest size, unless configured otherwise
 _args = msgspec.msgpack.Decoder(GatewayArgs)
 log = logging.getLogger(__name__)
 
@@ -100,7 +102,7 @@ class Gateway:
         routes = all_routes(self._service, self._responses, render)
         cors = self._cors if self._args.cors.origins else None
         answers = RouteAnswers(Routes(routes), self._guard, cors)
-        return HttpServer(answers, Limits(body_bytes=self._args.server.max_body_bytes))
+        return HttpServer(answers, limits_of(self._args.server))
 
     def _hear_supervisor(self) -> None:
         lifeline = self._lifeline
@@ -174,6 +176,12 @@ def _collect_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def limits_of(server: ServerSettings) -> Limits:
+    """What its connections may take."""
+    held = server.max_held_body_bytes or HELD_BODIES * server.max_body_bytes
+    return Limits(body_bytes=server.max_body_bytes, held_body_bytes=held)
 
 
 def _url(sock: socket.socket, scheme: str) -> str:

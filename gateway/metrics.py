@@ -21,6 +21,10 @@ from gateway.dispatch.types import Generation
 
 _SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _FAST = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_INSTANT = (
+    0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01,
+    0.025, 0.1, 0.25, 1.0,
+)  # fmt: skip
 
 _REQUESTS = Counter(
     "mlx_serving_requests",
@@ -32,6 +36,12 @@ _DURATION = Histogram(
     "From the arrival of a sequence to its end.",
     ["model"],
     buckets=_SLOW,
+)
+_ROUTE = Histogram(
+    "mlx_serving_route_seconds",
+    "From asking control for an engine to its lease, waiting for one that is free left out.",
+    ["model"],
+    buckets=_INSTANT,
 )
 _FIRST_TOKEN = Histogram(
     "mlx_serving_time_to_first_token_seconds",
@@ -97,6 +107,8 @@ class GatewayMetrics:
         self._requests[model, generation.endpoint, generation.code] += 1
         counts = self._of(model)
         counts.duration.add(generation.duration_s)
+        if generation.route_s is not None:
+            counts.route.add(generation.route_s)
         if generation.first_token_s is None:
             return
         counts.prompt_tokens += generation.prompt_tokens
@@ -129,6 +141,7 @@ class _Model:
         self._name = name
         self.prompt_tokens = self.completion_tokens = self.recoveries = 0
         self.duration = _Tally(_DURATION, _SLOW, name)
+        self.route = _Tally(_ROUTE, _INSTANT, name)
         self.first_token = _Tally(_FIRST_TOKEN, _FAST, name)
         self.mean_gap = _Tally(_MEAN_GAP, _FAST, name)
         self.max_gap = _Tally(_MAX_GAP, _FAST, name)
@@ -143,7 +156,14 @@ class _Model:
             if count:
                 counter.labels(self._name).inc(count)
         self.prompt_tokens = self.completion_tokens = self.recoveries = 0
-        for tally in (self.duration, self.first_token, self.mean_gap, self.max_gap, self.pause):
+        for tally in (
+            self.duration,
+            self.route,
+            self.first_token,
+            self.mean_gap,
+            self.max_gap,
+            self.pause,
+        ):
             tally.flush()
 
 

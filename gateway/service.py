@@ -14,10 +14,9 @@ from config.errors import (
     Draining,
     EngineUnavailable,
     InvalidRequest,
-    ModelLoadFailed,
     ModelNotFound,
-    QueueFull,
 )
+from config.limits import Allowance
 from config.settings import LimitsSettings, ServerSettings, StructuredOutputSettings
 from gateway.answer import Answer, Answers, Dispatch, Output
 from gateway.auth.identity import LOCAL, Identity
@@ -25,6 +24,7 @@ from gateway.constraints import chat_grammar, constraint, grammar_of, held_by
 from gateway.conversation import Conversation, conversation
 from gateway.dispatch.types import EmbeddingRequest, GenerationRequest, ModelView, Sink
 from gateway.limits.accounts import Accounts
+from gateway.models import check_loadable
 from gateway.parameters import (
     check_kind,
     check_parameters,
@@ -40,7 +40,7 @@ from gateway.parameters import (
 )
 from gateway.text.model import TextModel, TextModels
 from gateway.text.parser import AnswerParser
-from transport.messages.client import ChatMessage, GenerationParameters, ModelInfo
+from transport.messages.client import ChatMessage, GenerationParameters
 from transport.messages.topology import ModelCard
 from transport.parameters import clipped
 
@@ -60,6 +60,7 @@ class Caller(Struct, frozen=True):
     timeout_s: float | None = None
     arrived_at: float = msgspec.field(default_factory=time.monotonic)
     identity: Identity = LOCAL
+    on_wait: Callable[[], None] | None = None  # called often while a model is loaded for them
 
 
 class Prepared(Struct, frozen=True):
@@ -78,6 +79,15 @@ class Prepared(Struct, frozen=True):
         parser = self.parser()
         text = self.text.stream(self.stops, parsed=parser is not None)
         return Answer(dispatch, request, text, parser, output)
+
+
+class Tokenized(Struct, frozen=True):
+    """Something as its model sees it; `texts` is what each token stands for, where asked for."""
+
+    card: ModelCard
+    tokens: list[int]
+    texts: list[str] | None = None
+    allowance: Allowance | None = None  # what is left to who asked
 
 
 class Service:
@@ -155,15 +165,20 @@ class Service:
         model: str | None,
         asked: GenerationParameters,
         caller: Caller,
-    ) -> tuple[ModelCard, list[int]]:
-        """The tokens of a conversation's prompt, whether they fit the model's context or not.
+        *,
+        counts: bool = True,
+    ) -> Tokenized:
+        """The tokens of a conversation's prompt, whether they fit the model's context or not;
+        `counts` as a request of its own.
 
         Raises:
             ServingError: as `prepare_chat`.
         """
         said = conversation(messages, asked, self._max_schema_bytes)
         card = await self._check(model, asked, caller)
-        return card, await self._read(await self._texts.get(card), said, sys.maxsize, caller)
+        allowance = await self.admit(caller) if counts else None
+        tokens = await self._read(await self._texts.get(card), said, sys.maxsize, caller)
+        return Tokenized(card, tokens, allowance=allowance)
 
     async def _read(
         self, text: TextModel, said: Conversation, context_tokens: int, caller: Caller
@@ -256,6 +271,15 @@ class Service:
 
         return take_back
 
+    async def admit(self, caller: Caller) -> Allowance | None:
+        """Count a request that needs no engine; what is left to those who have limits.
+
+        Raises:
+            ServingError: it is more than they may make.
+        """
+        charge = self._accounts.charge(caller.identity, streams=0)
+        return None if charge is None else await self._dispatch.admissions.ask(charge)
+
     def models(self, identity: Identity = LOCAL) -> list[ModelView]:
         """All models that are served and that they may use."""
         return [view for view in self._dispatch.models() if identity.may_use(view.name)]
@@ -295,11 +319,13 @@ class Service:
         deadline_at = caller.arrived_at + self.timeout_s(caller)
         while (view := self.model(name, caller.identity)).card is None:
             self._check_open()
-            _check_loadable(view)
+            check_loadable(view)
             if view.state == "unloaded":
                 self._dispatch.want(view.name)
             if time.monotonic() >= deadline_at:
                 raise EngineUnavailable(f"the model '{view.name}' is {view.state}", param="model")
+            if caller.on_wait is not None:
+                caller.on_wait()
             await asyncio.sleep(LOADING_POLL_S)
         return view.card
 
@@ -366,33 +392,3 @@ def _choices(request: GenerationRequest, n: int) -> list[GenerationRequest]:
         )
         for choice in range(n)
     ]
-
-
-def _check_loadable(view: ModelView) -> None:
-    """See that it is worth waiting for a model.
-
-    Raises:
-        ModelLoadFailed: it could not be loaded.
-        QueueFull: there is no room for it now.
-    """
-    if view.state == "failed":
-        text = f"the model '{view.name}' could not be loaded"
-        text = f"{text}: {view.reason}" if view.reason else text
-        raise ModelLoadFailed(text, param="model", retry_after_s=view.retry_after_s)
-    if view.retry_after_s is not None:
-        text = f"no room to load the model '{view.name}': {view.reason}"
-        raise QueueFull(text, retry_after_s=view.retry_after_s)
-
-
-def model_info(view: ModelView) -> ModelInfo:
-    """A model as clients see it."""
-    card = view.card
-    return ModelInfo(
-        name=view.name,
-        state=view.state,
-        replicas=view.replicas,
-        ready_replicas=view.ready_replicas,
-        context_tokens=card.context_tokens if card else None,
-        architecture=card.architecture if card else None,
-        created_time=card.created_time if card else None,
-    )

@@ -1,24 +1,16 @@
 """Texts and conversations as token ids, and back."""
 
-from msgspec import Struct
+import msgspec
 
 from config.errors import InvalidRequest
+from config.limits import Allowance
 from gateway.parameters import check_tokens
-from gateway.service import Caller, Service
+from gateway.service import Caller, Service, Tokenized
 from gateway.text.model import CHARS_PER_TOKEN
 from transport.messages.client import ChatMessage, GenerationParameters
-from transport.messages.topology import ModelCard
 
 MAX_CHARS = 1_000_000
 MAX_TOKENS = 250_000
-
-
-class Tokenized(Struct, frozen=True):
-    """A text as its model sees it; `texts` is what each token stands for, where asked for."""
-
-    card: ModelCard
-    tokens: list[int]
-    texts: list[str] | None
 
 
 async def tokenize(
@@ -34,18 +26,19 @@ async def tokenize(
     """Token ids of a text, which is the client's parameter `param`.
 
     Raises:
-        ServingError: there is no such model, or the text is too long.
+        ServingError: there is no such model, the text is too long, or there were too many.
     """
     if len(text) > MAX_CHARS:
         raise InvalidRequest(
             f"the text has {len(text)} characters, and may have {MAX_CHARS}", param=param
         )
     card = await service.card(model, caller)
+    allowance = await service.admit(caller)
     side = await service.texts.get(card)
 
     def work() -> Tokenized:
         tokens = side.encode(text, add_special_tokens=add_special_tokens)
-        return Tokenized(card, tokens, side.texts(tokens) if spelled else None)
+        return Tokenized(card, tokens, side.texts(tokens) if spelled else None, allowance)
 
     return await service.texts.run(len(text), work)
 
@@ -64,16 +57,19 @@ async def tokenize_chat(
     Raises:
         ServingError: as `Service.read_chat`.
     """
-    card, tokens = await service.read_chat(messages, model, asked, caller)
+    read = await service.read_chat(messages, model, asked, caller)
     if not spelled:
-        return Tokenized(card, tokens, None)
-    side = await service.texts.get(card)
-    chars = len(tokens) * CHARS_PER_TOKEN
-    return Tokenized(card, tokens, await service.texts.run(chars, lambda: side.texts(tokens)))
+        return read
+    side = await service.texts.get(read.card)
+    chars = len(read.tokens) * CHARS_PER_TOKEN
+    texts = await service.texts.run(chars, lambda: side.texts(read.tokens))
+    return msgspec.structs.replace(read, texts=texts)
 
 
-async def detokenize(service: Service, tokens: list[int], model: str | None, caller: Caller) -> str:
-    """The text that tokens stand for.
+async def detokenize(
+    service: Service, tokens: list[int], model: str | None, caller: Caller
+) -> tuple[str, Allowance | None]:
+    """The text that tokens stand for, and what is left to who asked.
 
     Raises:
         ServingError: there is no such model, or no such token, or there are too many.
@@ -84,5 +80,7 @@ async def detokenize(service: Service, tokens: list[int], model: str | None, cal
         )
     card = await service.card(model, caller)
     check_tokens(tokens, card.vocab_size, "tokens")
+    allowance = await service.admit(caller)
     side = await service.texts.get(card)
-    return await service.texts.run(len(tokens) * CHARS_PER_TOKEN, lambda: side.decode(tokens))
+    chars = len(tokens) * CHARS_PER_TOKEN
+    return await service.texts.run(chars, lambda: side.decode(tokens)), allowance

@@ -78,11 +78,12 @@ class Tree:
 
     def group(self, load: Load) -> GroupSpec:
         """The group of a model that is loaded while the server runs."""
+        return self._model(self._meant(load))
+
+    def keep(self, load: Load) -> None:
+        """A model of the configuration has from now on as many engines as it was loaded with."""
         if load.alias is None and load.model in self._configured:
-            return self.configured(load.model)
-        return self._model(
-            ModelSettings(model=load.model, alias=load.alias, replicas=load.replicas)
-        )
+            self._configured[load.model] = self._meant(load)
 
     def configured(self, model: str) -> GroupSpec:
         """The group of a model of the configuration.
@@ -93,6 +94,11 @@ class Tree:
         if model not in self._configured:
             raise ModelNotFound(f"the configuration has no model {model!r}")
         return self._model(self._configured[model])
+
+    def _meant(self, load: Load) -> ModelSettings:
+        known = self._configured.get(load.model) if load.alias is None else None
+        model = known or ModelSettings(model=load.model, alias=load.alias)
+        return msgspec.structs.replace(model, replicas=load.replicas or model.replicas)
 
     def _control(self) -> ChildSpec:
         return ChildSpec(
@@ -164,7 +170,12 @@ class Tree:
             kind="engine",
             start=run_engine,
             args=self._engine_args(model, number, replica),
-            labels={"model": model.name, "replica": str(replica), "source": _source(model)},
+            labels={
+                "model": model.name,
+                "replica": str(replica),
+                "replicas": str(model.replicas),
+                "source": _source(model),
+            },
             gate=False,
             finishes=True,
             ready_within_s=engine.ready_within_s,

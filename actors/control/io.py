@@ -19,13 +19,14 @@ from actors.base import Address
 from actors.circuit_breaker.actor import ToCircuitBreaker
 from actors.crew import Crew
 from actors.kv_governor.actor import ToGovernor
-from actors.limiter.messages import ToLimiter
+from actors.limiter.messages import Asked, ToLimiter
 from actors.registry.messages import SnapshotWanted, ToRegistry, Used
 from actors.router.messages import Releases, Routes, ToRouter, refusals
 from actors.warmup_pool.actor import ToWarmupPool
 from config.errors import ActorDied, ProtocolError, QueueFull, ServingError
 from transport.codec import Codec
 from transport.messages.control import (
+    Admit,
     EngineHello,
     FromControl,
     Hello,
@@ -175,6 +176,8 @@ class ControlIO:
                     self._release(peer, releases)
                 if routes:
                     self._route(peer, routes)
+            case Admit():
+                self._admit(peer, message)
             case LoadReport():
                 post(to.router, message)
                 post(to.circuit_breaker, message)
@@ -212,6 +215,13 @@ class ControlIO:
                 to.router.tell(Routes(peer, routes))
         except ServingError as error:
             self._send([ToPeer(peer, refusals(routes, error, RETRY_S))])
+
+    def _admit(self, peer: bytes, asked: Admit) -> None:
+        try:
+            self._actors.limiter.tell(Asked(peer, asked))
+        except ServingError as error:
+            refusal = Refusal(asked.request_id, error.code, error.message, error.retryable, RETRY_S)
+            self._send([ToPeer(peer, refusal)])
 
     def _tell_late(self, now: float) -> int | None:
         """Tell who is in use, and what ended well, which nobody need know to the millisecond; when

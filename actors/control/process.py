@@ -35,7 +35,7 @@ from actors.router.policy import Limits
 from actors.warmup_pool.actor import Outlets as WarmupOutlets
 from actors.warmup_pool.actor import WarmupPoolActor
 from transport.lifeline import Lifeline
-from transport.messages.control import FromControl, LeaseBatch
+from transport.messages.control import FromControl
 from transport.messages.lifeline import News
 from transport.messages.topology import BreakerChanged
 from transport.outbox import Outbox
@@ -193,9 +193,9 @@ class Control:
         post(self.actors.router, changed)
         self._outbox.put(Publish(changed))
 
-    def _answer(self, peer: bytes, answers: LeaseBatch) -> None:
+    def _answer(self, peer: bytes, answer: FromControl) -> None:
         """From the crew: the thread that works it sends this next."""
-        self._outbox.put_here(ToPeer(peer, answers))
+        self._outbox.put_here(ToPeer(peer, answer))
 
     def _send(self, peer: bytes, message: FromControl) -> None:
         self._outbox.put(ToPeer(peer, message))

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from actors.base import Actor
-from actors.limiter.messages import LimiterStatus
+from actors.limiter.messages import Asked, LimiterStatus
 from actors.limiter.policy import Decision, Limiter
 from actors.registry.messages import GatewayDown
 from actors.router.messages import Releases, Routes, Unused, refusals
 from config.errors import ServingError
-from transport.messages.control import LeaseBatch
+from transport.messages.control import Admitted, FromControl, LeaseBatch
 
 TICK_S = 1.0
 RETRY_S = 0.1
@@ -27,13 +27,14 @@ class _Tick(Struct, frozen=True):
 class Outlets(Struct, frozen=True):
     """Where the limiter speaks; each returns at once."""
 
-    answer: Callable[[bytes, LeaseBatch], None]  # to one gateway
+    answer: Callable[[bytes, FromControl], None]  # to one gateway
     route: Callable[[Routes], None]  # to the router; raises a `ServingError` if it takes no more
     show: Callable[[LimiterStatus], None]
 
 
 class LimiterActor(Actor):
-    """Routes that have a charge come here, with all others of their batch, and go on or not."""
+    """Routes that have a charge come here, with all others of their batch, and go on or not; what
+    needs no engine is answered."""
 
     def __init__(self, outlets: Outlets) -> None:
         super().__init__()
@@ -50,6 +51,8 @@ class LimiterActor(Actor):
         match message:
             case Routes():
                 self._route(message)
+            case Asked():
+                self._admit(message)
             case Releases(peer, releases):
                 now = time.monotonic()
                 for release in releases:
@@ -74,6 +77,15 @@ class LimiterActor(Actor):
             self._outlets.answer(message.peer, LeaseBatch([*decision.refusals]))
         if decision.routes:
             self._pass_on(message.peer, decision)
+
+    def _admit(self, asked: Asked) -> None:
+        """As `_route`."""
+        try:
+            answer = self._limiter.admit(asked.admit, time.monotonic())
+        except Exception:
+            self._outlets.answer(asked.peer, Admitted(asked.admit.request_id))
+            raise
+        self._outlets.answer(asked.peer, answer)
 
     def _pass_on(self, peer: bytes, decision: Decision) -> None:
         try:

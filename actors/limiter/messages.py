@@ -5,6 +5,14 @@ from msgspec import Struct
 from actors.limiter.scope import Kind, Limit
 from actors.registry.messages import Event
 from actors.router.messages import Releases, Routes, Unused
+from transport.messages.control import Admit
+
+
+class Asked(Struct, frozen=True):
+    """A gateway, to which the answer goes, asks for something that needs no engine."""
+
+    peer: bytes
+    admit: Admit
 
 
 class LimiterStatus(Struct, frozen=True):
@@ -16,4 +24,4 @@ class LimiterStatus(Struct, frozen=True):
     refused: dict[tuple[Kind, Limit], int]  # refused requests, since the last status
 
 
-ToLimiter = Routes | Releases | Unused | Event
+ToLimiter = Routes | Asked | Releases | Unused | Event

@@ -16,7 +16,7 @@ from actors.registry.messages import GatewayDown
 from actors.router.messages import Admission
 from actors.router.view import lease_ends_at
 from config.limits import Allowance, KeyLimits
-from transport.messages.control import Charge, Refusal, Route
+from transport.messages.control import Admit, Admitted, Charge, Refusal, Route
 
 
 @dataclass(slots=True)
@@ -77,8 +77,20 @@ class Limiter:
             else:
                 self.refused[lack.kind, lack.limit] += 1
                 allowance = _allowance(scopes, now)
-                decision.refusals += [_refusal(route, lack, allowance) for route in group]
+                decision.refusals += [_refusal(it.route_id, lack, allowance) for it in group]
         return decision
+
+    def admit(self, asked: Admit, now: float) -> Admitted | Refusal:
+        """Let through what needs no engine, or not, and take the request if so."""
+        scopes = self._of(asked.charge, now)
+        cost = Cost(asked.charge.requests, 0, 0)
+        lack = _lack(scopes, cost, now)
+        if lack is not None:
+            self.refused[lack.kind, lack.limit] += 1
+            return _refusal(asked.request_id, lack, _allowance(scopes, now))
+        for scope in scopes:
+            scope.take(cost, now)
+        return Admitted(asked.request_id, _allowance(scopes, now))
 
     def settle(self, ticket_id: str, used_tokens: int, owner: bytes, now: float) -> None:
         """A lease ended, or there was none; tickets that are unknown, or others', are ignored."""
@@ -179,10 +191,10 @@ def _allowance(scopes: list[Scope], now: float) -> Allowance | None:
     return Allowance(tightest(requests), tightest(tokens)) if requests or tokens else None
 
 
-def _refusal(route: Route, lack: Lack, allowance: Allowance | None) -> Refusal:
+def _refusal(route_id: str, lack: Lack, allowance: Allowance | None) -> Refusal:
     error = lack.error
     return Refusal(
-        route.route_id,
+        route_id,
         error.code,
         error.message,
         error.retryable,

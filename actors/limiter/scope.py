@@ -86,7 +86,7 @@ class Scope:
 
     def _tokens(self, cost: Cost, now: float) -> Lack | None:
         bucket = self.tokens
-        if bucket is None or bucket.has(cost.tokens, now):
+        if bucket is None or not cost.tokens or bucket.has(cost.tokens, now):
             return None
         most = f"this {self.kind} may use {bucket.size} tokens a minute"
         text = f"{most}; this request may take {cost.tokens}, its prompt and its max_tokens"

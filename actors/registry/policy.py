@@ -258,6 +258,7 @@ class Catalogue:
         status = self._models.get(model)
         return Resident(
             replicas=len(children),
+            planned=int(children[0].labels.get("replicas", 0)),
             source=children[0].labels.get("source", ""),
             weights_bytes=hellos[0].card.weights_bytes if hellos else None,
             loading=status is not None and status.state == "loading",

@@ -29,6 +29,7 @@ class Resident(Struct, frozen=True, kw_only=True):
     """A model that takes memory now."""
 
     replicas: int = 1
+    planned: int = 0  # it was loaded with so many; 0: nobody said
     source: str = ""  # of the weights, where it is known
     weights_bytes: int | None = None  # of one replica; None: not loaded yet
     loading: bool = False
@@ -70,6 +71,7 @@ class Residence:
         estimate: Callable[[str], int],
     ) -> None:
         self._plans = {plan.name: plan for plan in plans}
+        self._planned = {plan.name: plan.replicas for plan in plans}  # or as a person last said
         self.configured = frozenset(self._plans)
         self.reservation = Reservation()  # what `decide` came to last
         self._max_loaded = max_loaded_models
@@ -122,6 +124,8 @@ class Residence:
 
     def _keep_books(self, residents: Residents, now: float) -> None:
         for model, resident in residents.items():
+            if resident.planned and model in self._plans:
+                self._planned[model] = resident.planned
             if resident.loading or resident.busy:
                 self._used_at[model] = now
             self._used_at.setdefault(model, now)
@@ -161,7 +165,7 @@ class Residence:
         return [Refuse(model, self._reason(staying))]
 
     def _newcomer(self, model: str) -> Resident:
-        return Resident(replicas=self._plans[model].replicas, loading=True)
+        return Resident(replicas=self._planned[model], loading=True)
 
     def _reserve(self, residents: Residents, coming: set[str], now: float) -> None:
         since = {model: self._coming_since.get(model, now) for model in coming}
@@ -225,8 +229,8 @@ class Residence:
     def _weights(self, model: str, resident: Resident) -> Weights:
         plan = self._plans.get(model)
         replicas = resident.replicas
-        if plan is not None and resident.loading:  # they are announced one by one
-            replicas = max(replicas, plan.replicas)
+        if resident.loading:  # they are announced one by one
+            replicas = max(replicas, resident.planned or self._planned.get(model, 0))
         if resident.weights_bytes is not None:
             return Weights(replicas, resident.weights_bytes)
         source = resident.source or (plan.source if plan else "")

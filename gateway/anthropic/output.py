@@ -30,7 +30,7 @@ from gateway.anthropic.shapes import (
     tool_id,
     usage,
 )
-from gateway.http.errors import error_body
+from gateway.http.errors import error_event
 from gateway.http.sse import HeldEvents
 from gateway.text.pieces import Piece
 from gateway.text.tools.arguments import json_object
@@ -166,7 +166,7 @@ class StreamedBlocks(Blocks):
     def on_end(self, end: Ending | ServingError) -> None:
         """See `Output`."""
         if isinstance(end, ServingError):
-            self.events.fail(end, b"event: error\ndata: %b\n\n" % error_body(end, "anthropic"))
+            self.events.fail(end, error_event(end, "anthropic"))
             return
         self.complete()
         self._write(event(MessageDelta(stopped(end), usage(end))) + event(MessageStop()))

@@ -57,7 +57,7 @@ class AnthropicApi:
         with told_in_our_names(said.places):
             asked = generation_parameters(body)
             user = body.metadata.user_id if body.metadata else None
-            caller = caller_of(request, "messages", user)
+            caller = caller_of(request, "messages", user, stream=body.stream)
             prepared = await self._service.prepare_chat(said.messages, body.model, asked, caller)
             check_thinking(body, prepared.text)
             answer = self._stream if body.stream else self._whole
@@ -70,8 +70,9 @@ class AnthropicApi:
         with told_in_our_names(said.places):
             asked = prompt_parameters(body)
             caller = caller_of(request, "count_tokens")
-            _, tokens = await self._service.read_chat(said.messages, body.model, asked, caller)
-        return Response(_encode(TokenCount(len(tokens))))
+            read = await self._service.read_chat(said.messages, body.model, asked, caller)
+        count = TokenCount(len(read.tokens))
+        return Response(_encode(count), headers=limit_headers(read.allowance))
 
     async def _whole(
         self, request: Request, prepared: Prepared, *, tell_thoughts: bool

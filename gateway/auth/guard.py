@@ -62,7 +62,7 @@ class Guard:
         Raises:
             Unauthenticated: no or no valid key or token.
             Forbidden: a web page asks that may not.
-            PeerUnreachable: the keys that tokens are checked with are not there yet.
+            KeysAwaited: the keys that tokens are checked with are not there yet.
         """
         if self._open is not None:
             self._open.check(header("host"), header("origin"))

@@ -5,6 +5,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from config.errors import PeerUnreachable
 from config.limits import KeyLimits as KeyLimits
 
 Role = Literal["user", "admin"]
@@ -42,6 +43,14 @@ LOCAL = Identity(name="local", role="admin")
 # Somebody without a key where one is needed: may see what is for everybody.
 NOBODY = Identity(models=frozenset())
 
+
+class KeysAwaited(PeerUnreachable):
+    """The key that a token is checked with is not there yet.
+
+    Strangers can have as many of these as they like: whoever raises it logs it, now and then.
+    """
+
+
 Headers = Callable[[str], str | None]  # the value of a header, whatever the case of its name
 
 
@@ -53,5 +62,6 @@ class Authenticator(Protocol):
 
         Raises:
             Unauthenticated: no or no valid key or token.
+            KeysAwaited: what it is checked with is not there yet.
         """
         ...

@@ -1,6 +1,7 @@
 """Signed tokens (JWT): who sent one, and until when that is known without checking again."""
 
 import hashlib
+import logging
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,15 +11,17 @@ import msgspec
 from jwt.exceptions import ExpiredSignatureError, ImmatureSignatureError, PyJWTError
 from msgspec import Struct
 
-from config.errors import PeerUnreachable, Unauthenticated
+from config.errors import Unauthenticated
 from config.settings import JwtSettings
 from gateway.auth.claims import identity_of
-from gateway.auth.identity import Identity, KeyLimits
+from gateway.auth.identity import Identity, KeyLimits, KeysAwaited
 from gateway.auth.jwks import CheckingKey, KeySet
 from gateway.auth.key_sources import KeySource
+from gateway.auth.seldom import Seldom
 
 MAX_TOKEN_BYTES = 8 * 1024
 REMEMBERED = 4096
+SAY_S = 5.0  # between two lines in the log about keys that are not there
 _NEEDED = ["exp", "iss", "aud", "sub"]
 
 
@@ -37,6 +40,7 @@ class _Known(NamedTuple):
 
 
 _header = msgspec.json.Decoder(_Header).decode
+log = logging.getLogger(__name__)
 
 
 class Tokens:
@@ -55,6 +59,7 @@ class Tokens:
         self._tenants = tenants
         self._sources = sources
         self._known: dict[bytes, _Known] = {}
+        self._awaited = Seldom(SAY_S)
 
     def start(self) -> None:
         """Begin to fetch or read the keys."""
@@ -71,7 +76,7 @@ class Tokens:
 
         Raises:
             Unauthenticated: it is not valid, or not any more.
-            PeerUnreachable: the keys to check it with are not there yet.
+            KeysAwaited: the keys to check it with are not there yet.
         """
         if len(token) > MAX_TOKEN_BYTES:
             raise Unauthenticated(f"the token is longer than {MAX_TOKEN_BYTES} bytes")
@@ -98,8 +103,10 @@ class Tokens:
             identity = identity_of(claims, self._settings, self._tenants)
             return _Known(identity, int(claims["exp"]) + self._settings.leeway_s, source, keys)
         if source.awaits(now):
+            if times := self._awaited.times(now):
+                log.warning("refused %d tokens whose key is not there, or not yet", times)
             text = "the key that this token is signed with is being fetched; try again"
-            raise PeerUnreachable(text, retry_after_s=1.0)
+            raise KeysAwaited(text, retry_after_s=1.0)
         raise _invalid()
 
     def _claims(self, token: str, key: CheckingKey) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from msgspec import Struct
 from config.errors import ProtocolError, ServingError
 from config.version import server_version
 from gateway.client.running import Peer, Running, failed
-from gateway.service import Caller, Prepared, Service, model_info
+from gateway.models import model_info
+from gateway.service import Caller, Prepared, Service
 from gateway.tokenizing import tokenize
 from transport.asyncio_socket import LoopSocket
 from transport.codec import MAX_FRAME_BYTES, Codec

@@ -15,6 +15,7 @@ import zmq
 
 from config.errors import Draining, InvalidRequest, ModelNotFound, ServingError
 from config.settings import CircuitBreakerSettings
+from gateway.dispatch.admissions import Admissions
 from gateway.dispatch.alarms import Alarms
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.flusher import Flusher
@@ -66,6 +67,7 @@ class Dispatcher:
         self._patience = patience or CircuitBreakerSettings()
         self._observer = observer
         self.on_engine_up: Callable[[EngineUp], object] = lambda _: None
+        self.admissions = Admissions()
         self._numbers = itertools.count(1)
         self._fleet = Fleet()
         self._suspects = Suspects()
@@ -273,7 +275,7 @@ class Dispatcher:
             stream.state = State.WAITING
             self._alarms.set(stream, stream.deadline_at)
             return
-        stream.state = State.ROUTING
+        stream.ask(now)
         stream.route_id = str(next(self._numbers))
         if self._control is not None and self._control.connected:
             self._routes[stream.route_id] = stream

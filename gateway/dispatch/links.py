@@ -8,10 +8,12 @@ from typing import Protocol
 import zmq
 
 from config.errors import ProtocolError
+from gateway.dispatch.admissions import Admissions
 from gateway.dispatch.stream import Stream
 from transport.asyncio_socket import LoopDealer, LoopSocket
 from transport.codec import Codec
 from transport.messages.control import (
+    Admitted,
     FromControl,
     Hello,
     Lease,
@@ -194,6 +196,8 @@ class EngineLink:
 class ControlOwner(Protocol):
     """Whom the control link tells."""
 
+    admissions: Admissions
+
     def on_control_connected(self) -> None:
         """Control is there and knows no route of ours."""
 
@@ -230,7 +234,7 @@ class ControlLink:
             on_frame=self._on_frame,
             on_read=owner.on_read,
             on_connected=self._on_connected,
-            on_disconnected=self._routes.clear,
+            on_disconnected=self._on_disconnected,
         )
         self._subscriber = subscriber(context, topology_endpoint)
         self._news = LoopSocket(self._subscriber, self._subscriber.recv, self._on_news)
@@ -276,6 +280,7 @@ class ControlLink:
 
     def close(self) -> None:
         """Close for good, what was sent still goes out."""
+        self._owner.admissions.disconnected()
         self._dealer.close(LINGER_MS)
         self._news.close()
         self._subscriber.close(linger=0)
@@ -289,7 +294,12 @@ class ControlLink:
 
     def _on_connected(self) -> None:
         self._send(self._hello)
+        self._owner.admissions.connected(self._send)
         self._owner.on_control_connected()
+
+    def _on_disconnected(self) -> None:
+        self._routes.clear()
+        self._owner.admissions.disconnected()
 
     def _on_frame(self, frame: bytes) -> None:
         try:
@@ -301,6 +311,8 @@ class ControlLink:
             self._owner.on_answers(message.answers)
         elif isinstance(message, Snapshot):
             self._owner.on_topology(message)
+        elif isinstance(message, Admitted | Refusal):
+            self._owner.admissions.answered(message)
 
     def _on_news(self, frame: bytes) -> None:
         try:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from config.errors import (
     EngineFailed,
     EngineUnavailable,
+    ModelLoadFailed,
     ModelNotFound,
     QueueFull,
     RateLimited,
@@ -168,7 +169,7 @@ def _refused(stream: Stream, event: Refused, now: float) -> Step:
     if isinstance(error, RateLimited):
         error.allowance = refusal.allowance
         return End(error)
-    if not refusal.retryable and not too_early:
+    if not refusal.retryable and not too_early and not _comes_back(stream, refusal):
         return End(error)
     if not stream.resumed and (refusal.code == QueueFull.code or stream.full):
         return End(stream.full or _full(refusal))
@@ -176,6 +177,12 @@ def _refused(stream: Stream, event: Refused, now: float) -> Step:
     nobody = refusal.code != QueueFull.code
     again_at = now + _delay_s(stream)
     return Wait(again_at, () if nobody else stream.excluded, refusal.retry_after_s)
+
+
+def _comes_back(stream: Stream, refusal: Refusal) -> bool:
+    """A model that failed is tried again: who had an engine of it waits, others come again."""
+    taken = stream.resumed or (stream.attempt > 0 and stream.full is None)
+    return refusal.code == ModelLoadFailed.code and taken
 
 
 def _ask_again(stream: Stream, event: Event, now: float) -> Step:

@@ -35,6 +35,7 @@ class Stream:
 
     __slots__ = (
         "alarm_at",
+        "asked_at",
         "attempt",
         "attempt_id",
         "base",
@@ -85,6 +86,7 @@ class Stream:
         self.longest_gap_s = 0.0
         # on the way to an engine
         self.route_id = ""
+        self.asked_at = now  # the first time for the lease that it waits for, or has
         self.prefix_hashes: list[int] | None = None  # of the prompt, once they are needed
         self.wake_at = self.deadline_at  # when to look at it although nothing happened
         self.alarm_at = math.inf  # when that will be, or a look that is too early
@@ -143,6 +145,12 @@ class Stream:
             self.sink.on_tokens(tokens, logprobs[: len(tokens)])
         else:
             self.sink.on_tokens(tokens)
+
+    def ask(self, now: float) -> None:
+        """Control is asked for an engine; once more, where it did not answer."""
+        if self.state is not State.ROUTING:
+            self.state = State.ROUTING
+            self.asked_at = now
 
     def begin(self, lease: Lease, now: float) -> None:
         """A new attempt. Its id is its own, so late messages of an earlier one find nobody."""
@@ -258,6 +266,7 @@ class Stream:
         else:
             code, tokens = end.code, count
         gaps = began is not None and count > 1
+        routed = self.attempt > 0 and self.started_at >= self.asked_at
         return Generation(
             model=self.request.model,
             endpoint=self.request.endpoint,
@@ -265,6 +274,7 @@ class Stream:
             prompt_tokens=len(self.request.tokens),
             completion_tokens=tokens,
             duration_s=now - self.submitted_at,
+            route_s=self.started_at - self.asked_at if routed else None,
             first_token_s=None if began is None else began - self.submitted_at,
             mean_gap_s=(self.last_at - began) / (count - 1) if gaps and began else None,
             max_gap_s=self.longest_gap_s if gaps else None,

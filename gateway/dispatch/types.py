@@ -99,6 +99,7 @@ class Generation(Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     duration_s: float
+    route_s: float | None = None  # from asking for an engine to the lease, the last time
     first_token_s: float | None = None  # from submit
     mean_gap_s: float | None = None  # between tokens, recoveries included
     max_gap_s: float | None = None  # between tokens of one engine

@@ -3,12 +3,13 @@
 import contextlib
 import logging
 import re
+from functools import partial
 
 from config.errors import ServingError
 from gateway.auth.cors import Cors
 from gateway.auth.guard import check_role
-from gateway.auth.identity import NOBODY, Authenticator
-from gateway.http.errors import error_response, http_refusal
+from gateway.auth.identity import NOBODY, Authenticator, KeysAwaited
+from gateway.http.errors import error_event, error_response, http_refusal, status_of
 from gateway.http.server.connection import Refused
 from gateway.http.server.exchange import Request, Response
 from gateway.http.server.refused import too_large
@@ -41,26 +42,24 @@ class RouteAnswers:
             request.reply_headers.update(self._cors.headers(request.header("origin")))
             if request.method == "OPTIONS" and (allowed := self._preflight(request)) is not None:
                 return Response(status=204, headers=allowed)
-        shape: Shape = "openai"
+        route: Route | None = None
         try:
             route, request.params = self._routes.find(request.method, request.path)
-            shape = route.shape
-            if shape == "anthropic":
+            if route.shape == "anthropic":
                 request.reply_headers["request-id"] = request.id  # as its clients know it
             self._admit(request, route)
             return await route.handler(request)
         except ServingError as error:
-            response = error_response(error, shape)
-            if response.status >= 500:
+            if status_of(error) >= 500 and not isinstance(error, KeysAwaited):
                 log.warning("%s: %s: %s", request.id, error.code, error.message)
-            return response
+            return _failed(request, error, route)
         except NotFound:
             return self.refuse(request.path, Refused(404, f"there is nothing at {request.path}"))
         except WrongMethod as wrong:
             return _wrong_method(request.path, wrong, self._routes.shape(request.path))
         except Exception:
             log.exception("%s: unexpected failure", request.id)
-            return error_response(ServingError("internal"), shape)
+            return _failed(request, ServingError("internal"), route)
 
     def _preflight(self, request: Request) -> dict[str, str] | None:
         assert self._cors is not None
@@ -99,6 +98,17 @@ class RouteAnswers:
     def refuse(self, path: str, refused: Refused) -> Response:
         """See `Answers`."""
         return http_refusal(refused, self._routes.shape(path))
+
+
+def _failed(request: Request, error: ServingError, route: Route | None) -> Response | None:
+    """Tell of an error, as an event where a stream has begun."""
+    if route is None:
+        return error_response(error)
+    if request.events is None:
+        return error_response(error, route.shape)
+    tell = route.error_event or partial(error_event, shape=route.shape)
+    request.events.write(tell(error))
+    return None
 
 
 def _wrong_method(path: str, wrong: WrongMethod, shape: Shape) -> Response:

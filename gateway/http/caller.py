@@ -6,6 +6,7 @@ import re
 from config.errors import InvalidRequest
 from gateway.http.answers import GOOD_ID
 from gateway.http.server.exchange import Request
+from gateway.http.sse import Patience
 from gateway.service import Caller
 
 MAX_SESSION = 128  # characters of an affinity key, which goes from process to process
@@ -13,8 +14,11 @@ SESSION, TIMEOUT = "X-Session-ID", "X-Request-Timeout"
 SECONDS = r"[0-9]{1,9}(\.[0-9]{1,9})?"
 
 
-def caller_of(request: Request, endpoint: str, *sessions: str | None) -> Caller:
+def caller_of(
+    request: Request, endpoint: str, *sessions: str | None, stream: bool | None = False
+) -> Caller:
     """Who asks; `sessions` are what names the affinity key where its header does not, best first.
+    With `stream` they hear of it when their model takes long to load.
 
     Raises:
         InvalidRequest: a header is not what it may be.
@@ -26,7 +30,8 @@ def caller_of(request: Request, endpoint: str, *sessions: str | None) -> Caller:
                 session = _short(name)
                 break
     identity, arrived_at = request.identity, request.arrived_at
-    return Caller(endpoint, session, _timeout_s(request), arrived_at, identity)
+    on_wait = Patience(request).show if stream else None
+    return Caller(endpoint, session, _timeout_s(request), arrived_at, identity, on_wait)
 
 
 def _short(key: str) -> str:

@@ -57,7 +57,8 @@ class Completions:
     async def chat(self, request: Request) -> Response | None:
         """`POST /v1/chat/completions`."""
         body = read_body(ChatBody, request.body).with_effort()
-        caller = caller_of(request, "chat", body.prompt_cache_key, body.user)
+        sessions = body.prompt_cache_key, body.user
+        caller = caller_of(request, "chat", *sessions, stream=body.stream)
         prepared = await self._service.prepare_chat(body.messages, body.model, body, caller)
         check_effort(body.reasoning_effort, prepared.text, "reasoning_effort")
         n = len(prepared.requests)
@@ -78,7 +79,8 @@ class Completions:
     async def complete(self, request: Request) -> Response | None:
         """`POST /v1/completions`."""
         body = read_body(CompletionBody, request.body)
-        caller = caller_of(request, "completions", body.prompt_cache_key, body.user)
+        sessions = body.prompt_cache_key, body.user
+        caller = caller_of(request, "completions", *sessions, stream=body.stream)
         prompts = body.prompts()
         n = body.n or 1
         if len(prompts) * n > MAX_CHOICES:

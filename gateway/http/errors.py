@@ -43,6 +43,13 @@ _STATUS: tuple[tuple[type[ServingError], int, str, str], ...] = (
 )
 _UNAVAILABLE = (503, "service_unavailable_error", "overloaded_error")
 _INTERNAL = (500, "server_error", "api_error")
+# Of what no handler saw: OpenAI's type, Anthropic's type.
+_REFUSED = ("invalid_request_error", "invalid_request_error")
+_REFUSED_AS = {
+    404: ("invalid_request_error", "not_found_error"),
+    413: ("invalid_request_error", "request_too_large"),
+    503: _UNAVAILABLE[1:],
+}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -103,6 +110,12 @@ def error_body(error: ServingError, shape: Shape = "openai") -> bytes:
     return _encode(ErrorReply(ErrorBody(message, label, error.param, error.code)))
 
 
+def error_event(error: ServingError, shape: Shape = "openai") -> bytes:
+    """The event that tells of an error, once a stream has begun."""
+    name = b"event: error\n" if shape == "anthropic" else b""
+    return b"%bdata: %b\n\n" % (name, error_body(error, shape))
+
+
 def error_response(error: ServingError, shape: Shape = "openai") -> Response:
     """The answer that tells of an error, before anything else was sent."""
     headers = {**limit_headers(error)}
@@ -115,11 +128,10 @@ def error_response(error: ServingError, shape: Shape = "openai") -> Response:
 
 def http_refusal(refused: Refused, shape: Shape = "openai") -> Response:
     """What is refused before any handler saw it, in our shape."""
+    label, anthropic = _REFUSED_AS.get(refused.status, _REFUSED)
     if shape == "anthropic":
-        kind = "not_found_error" if refused.status == 404 else "invalid_request_error"
-        body = _encode(AnthropicErrorReply(AnthropicErrorBody(kind, refused.message)))
+        body = _encode(AnthropicErrorReply(AnthropicErrorBody(anthropic, refused.message)))
     else:
         code = HTTPStatus(refused.status).phrase.lower().replace(" ", "_")
-        error = ErrorBody(refused.message, "invalid_request_error", None, code)
-        body = _encode(ErrorReply(error))
-    return Response(body, refused.status)
+        body = _encode(ErrorReply(ErrorBody(refused.message, label, None, code)))
+    return Response(body, refused.status, refused.headers)

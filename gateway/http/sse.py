@@ -5,6 +5,7 @@ collects what one loop turn wrote. The head is held back until it is known that 
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Generic
 
@@ -13,15 +14,34 @@ import msgspec
 from config.errors import ServingError
 from gateway.answer import Ending
 from gateway.http.chunks import DONE, Chunks, L
-from gateway.http.errors import error_body
+from gateway.http.errors import error_event
 from gateway.http.logprobs import Spelling
-from gateway.http.server.exchange import EventSink
+from gateway.http.server.exchange import EventSink, Request
 from gateway.http.shapes import usage
 from gateway.text.pieces import Piece
 from transport.messages.data import TokenLogprobs
 
 KEEP_ALIVE_S = 10.0
+_KEEP_ALIVE = b": keep-alive\n\n"
 _encode = msgspec.json.Encoder().encode
+
+
+class Patience:
+    """Keeps a client company whose stream cannot be prepared yet, as its model is being loaded."""
+
+    __slots__ = ("_heard_at", "_request")
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._heard_at = request.arrived_at
+
+    def show(self) -> None:
+        """It goes on; to be called often. Begins the stream when its client heard nothing for so
+        long, and from then on errors are events."""
+        now = time.monotonic()
+        if now - self._heard_at >= KEEP_ALIVE_S:
+            self._heard_at = now
+            self._request.start_events().write(_KEEP_ALIVE)
 
 
 class HeldEvents:
@@ -31,7 +51,7 @@ class HeldEvents:
     for dead.
     """
 
-    def __init__(self, first: bytes = b"", idle: bytes = b": keep-alive\n\n") -> None:
+    def __init__(self, first: bytes = b"", idle: bytes = _KEEP_ALIVE) -> None:
         """`first` goes before everything else."""
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = self._loop.create_future()
@@ -114,7 +134,7 @@ class EventStream(HeldEvents, Generic[L]):
     def end(self, index: int, end: Ending | ServingError) -> None:
         """A choice ended; with the last one the stream ends."""
         if isinstance(end, ServingError):
-            self.fail(end, b"data: %b\n\n" % error_body(end))
+            self.fail(end, error_event(end))
             return
         self._ends[index] = end
         event = self.chunks.last(index, end.reason)

@@ -13,8 +13,9 @@ from gateway.http.body import BodyReader
 from gateway.http.caller import caller_of
 from gateway.http.server.exchange import Request, Response
 from gateway.http.server.routes import Route
-from gateway.service import Service
-from gateway.tokenizing import Tokenized, detokenize, tokenize, tokenize_chat
+from gateway.limits.headers import limit_headers
+from gateway.service import Service, Tokenized
+from gateway.tokenizing import detokenize, tokenize, tokenize_chat
 from transport.messages.client import ChatMessage, GenerationParameters
 
 _encode = msgspec.json.Encoder().encode
@@ -112,7 +113,7 @@ class Tokens:
         reply = TokenizeReply(
             len(found.tokens), found.card.context_tokens, found.tokens, found.texts
         )
-        return Response(_encode(reply))
+        return Response(_encode(reply), headers=limit_headers(found.allowance))
 
     async def _prompt(self, request: Request, body: TokenizeBody) -> Tokenized:
         for name in ("tools", "chat_template_kwargs"):
@@ -148,5 +149,5 @@ class Tokens:
         """`POST /detokenize`."""
         body = _read_detokenize(request.body)
         caller = caller_of(request, "detokenize")
-        text = await detokenize(self._service, body.tokens, body.model, caller)
-        return Response(_encode(DetokenizeReply(text)))
+        text, left = await detokenize(self._service, body.tokens, body.model, caller)
+        return Response(_encode(DetokenizeReply(text)), headers=limit_headers(left))

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
+from config.errors import ServingError
+from gateway.http.errors import public_message
 from gateway.http.logprobs import TokenLogprob
 from gateway.responses.items import Item, OutputText, ReasoningText
 from gateway.responses.shapes import ResponseObject
@@ -50,6 +52,14 @@ class Failed(Event, kw_only=True, tag="response.failed"):
     """The last one, if there is no (further) answer."""
 
     response: ResponseObject
+
+
+class Error(Event, kw_only=True, tag="error"):
+    """The only one, if there is not even a response."""
+
+    code: str
+    message: str
+    param: str | None
 
 
 class ItemAdded(Event, kw_only=True, tag="response.output_item.added"):
@@ -180,6 +190,11 @@ class Events:
             put(b'%b"sequence_number":%d,%b%b%b' % (head, number, middle, _encode(text), tail))
 
         return send
+
+
+def error_event(error: ServingError) -> bytes:
+    """The event that tells why there is no response."""
+    return _bytes(Error(code=error.code, message=public_message(error), param=error.param))
 
 
 def _bytes(event: Event) -> bytes:

@@ -54,7 +54,8 @@ async def ask(service: Service, store: Store, request: Request, body: ResponseBo
     history = previous.items if previous is not None else []
     said = conversation(body.instructions, history, given)
     session = previous.session if previous is not None else None
-    caller = caller_of(request, "responses", body.prompt_cache_key, body.user, session)
+    sessions = body.prompt_cache_key, body.user, session
+    caller = caller_of(request, "responses", *sessions, stream=body.stream)
 
     with NAMES.told(said.places):
         check_parameters(asked)  # before a model is loaded for it
@@ -119,7 +120,7 @@ async def _fitting(
     """As much of the conversation as leaves room for an answer."""
 
     async def fits(some: list[ChatMessage]) -> bool:
-        card, tokens = await service.read_chat(some, body.model, asked, caller)
-        return leaves_room(len(tokens), card.context_tokens, body.max_output_tokens)
+        read = await service.read_chat(some, body.model, asked, caller, counts=False)
+        return leaves_room(len(read.tokens), read.card.context_tokens, body.max_output_tokens)
 
     return await shortened(messages, fits)

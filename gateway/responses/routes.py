@@ -15,7 +15,7 @@ from gateway.http.server.exchange import EventSink, Request, Response
 from gateway.http.server.routes import Route
 from gateway.http.sse import HeldEvents
 from gateway.limits.headers import limit_headers
-from gateway.responses.events import Events, Put, opening
+from gateway.responses.events import Events, Put, error_event, opening
 from gateway.responses.journal import Journal, replayed
 from gateway.responses.listing import page, wants_stream, whole_number
 from gateway.responses.making import Making
@@ -52,6 +52,7 @@ class Responses:
                 method="POST",
                 path="/v1/responses",
                 handler=self.create,
+                error_event=error_event,
                 body=ResponseBody,
                 answer=ResponseObject,
                 summary="Continue a conversation of items.",

@@ -49,7 +49,7 @@ class Loading(Struct, frozen=True, kw_only=True):
 
     model: str
     alias: str | None
-    replicas: int
+    replicas: int | None
     timeout_s: float
     defaults: dict[str, Any]
 
@@ -92,8 +92,8 @@ def read_loading(model: str | Mapping[str, Any] | None, more: Mapping[str, Any])
     if not name:
         raise InvalidRequest("which model? Name it, e.g. 'demo'", param="model")
     alias = _optional_text(given.pop("alias", None), "alias")
-    replicas = given.pop("replicas", 1)
-    if not isinstance(replicas, int) or not 1 <= replicas <= 64:
+    replicas = given.pop("replicas", None)
+    if replicas is not None and not (isinstance(replicas, int) and 1 <= replicas <= 64):
         raise InvalidRequest("replicas must be from 1 to 64", param="replicas")
     timeout_s = _number(given.pop("timeout_s", 900.0), "timeout_s")
     defaults = _named(given.pop("parameters", None) or {}) | given

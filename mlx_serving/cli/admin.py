@@ -48,7 +48,7 @@ def _add_steering(verb: Verb) -> None:
     )
     load = verb("load", "serve one more model")
     load.add_argument("model", type=split_model, metavar=MODEL)
-    load.add_argument("--replicas", type=count, default=1, metavar="N", help="engines of it")
+    load.add_argument("--replicas", type=count, metavar="N", help="engines of it")
     unload = verb("unload", "serve a model no longer")
     unload.add_argument("name", metavar="NAME", help="a model")
     for parser in (restart, recycle, stop, drain, load, unload):

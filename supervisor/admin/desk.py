@@ -26,6 +26,10 @@ class Loader(Protocol):
         """
         ...
 
+    def keep(self, load: Load) -> None:
+        """It is in the tree now: when control loads it again, that is as it was asked for here."""
+        ...
+
     def configured(self, model: str) -> GroupSpec:
         """The group that serves a model of the configuration, by its name.
 

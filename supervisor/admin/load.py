@@ -4,7 +4,9 @@ It is not unloaded to make room for others, but when it makes more than
 `lifecycle.max_loaded_models` the least recently used of the configuration goes.
 
 Request   Load(model, alias, replicas, wait): model is "demo", a local folder or a hub id, or the
-          name of a model of the configuration.
+          name of a model of the configuration. Without replicas as many as are configured, or as
+          were given last, or one; for a model of the configuration the number is kept until
+          another one is given, also where it makes room and is loaded again by a request.
 Reply     LoadReply(group, children): with `wait` when all its engines are ready.
 Refused   conflicting_command when the model is served already; draining while the server stops;
           whatever the model's settings are refused for; with `wait` the reason why it could not be
@@ -25,6 +27,7 @@ def answer(request: Load, desk: Desk) -> AdminReply | Later:
         raise ConflictingCommand("this server cannot load models while it runs")
     group = desk.loader.group(request)
     desk.apply(AddGroup(MODELS, group))
+    desk.loader.keep(request)
     ids = list(below(desk.tree.groups, group.id))
     if not request.wait:
         return LoadReply(group.id, ids)

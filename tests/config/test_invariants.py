@@ -36,6 +36,12 @@ def test_the_first_backoff_is_not_over_the_cap():
     assert paths(tree) == ["supervision.backoff_base_s"]
 
 
+def test_there_is_room_for_one_body_of_the_largest():
+    tree = {"server": {"max_body_bytes": 100, "max_held_body_bytes": 99}}
+    assert paths(tree) == ["server.max_held_body_bytes"]
+    read_settings(environ={}, overrides={"server": {"max_held_body_bytes": 8 * 1024 * 1024}})
+
+
 def test_no_more_models_are_loaded_at_the_start_than_may_be():
     models = [{"model": "a/b"}, {"model": "a/c"}, {"model": "a/d", "load": "on_demand"}]
     limit = {"lifecycle": {"max_loaded_models": 1}}

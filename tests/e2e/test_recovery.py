@@ -1,7 +1,9 @@
 """No accepted request is lost: engines die and hang under running streams."""
 
 import asyncio
+import json
 import signal
+import urllib.error
 
 import pytest
 
@@ -9,6 +11,13 @@ from tests.e2e.server import Server, wait_for
 from tests.e2e.streams import request, run_streams
 
 pytestmark = [pytest.mark.processes, pytest.mark.mlx, pytest.mark.timeout(300)]
+TWO_MODELS = """
+engine: {max_concurrent: 2}  # some wait in the engine's queue
+supervision: {period_s: 6}
+models:
+  - {model: demo}
+  - {model: demo, alias: second, load: on_demand}  # or the server ends with its last model
+"""
 
 
 def total(streams):
@@ -51,6 +60,37 @@ def test_the_only_engine_dies_and_running_and_queued_requests_wait_for_its_succe
             server.kill("engine:demo:0")
 
         assert_same(asyncio.run(run_streams(url, bodies, kill)), undisturbed)
+
+
+def test_streams_wait_for_the_next_try_of_a_model_whose_engine_died_too_often(tmp_path):
+    bodies = [request(i) for i in range(4)]
+    config = tmp_path / "serving.yaml"
+    config.write_text(TWO_MODELS, "utf-8")
+    env = {"MLX_SERVING_SUPERVISION__INTENSITY": "1"}
+    with Server("--config", str(config), env=env) as server:
+        url = server.wait_ready()
+        undisturbed = asyncio.run(run_streams(url, bodies))
+
+        def state():
+            return json.loads(server.get("/ready")[1])["models"]["demo"]
+
+        def restarted(engine):
+            return engine.incarnation == 2 and engine.pid
+
+        def kill_twice(streams):
+            wait_for(lambda: total(streams) > 100, what="some text")
+            server.kill("engine:demo:0")
+            wait_for(lambda: restarted(server.child("engine:demo:0")), what="its successor")
+            server.kill("engine:demo:0")
+            wait_for(lambda: state() == "failed", what="its failure")
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                server.chat("Hi")
+            with caught.value as error:
+                assert error.code == 503
+                assert error.headers["Retry-After"]
+
+        assert_same(asyncio.run(run_streams(url, bodies, kill_twice)), undisturbed)
+        assert server.child("engine:demo:0").incarnation == 3
 
 
 def test_a_hung_engine_is_found_out_killed_and_replaced():

@@ -31,6 +31,7 @@ def generation(model, **changed):
         "prompt_tokens": 5,
         "completion_tokens": 7,
         "duration_s": 1.0,
+        "route_s": 0.0004,
         "first_token_s": 0.1,
         "mean_gap_s": 0.02,
         "max_gap_s": 0.3,
@@ -59,6 +60,9 @@ def test_a_finished_sequence_is_counted():
     assert value(text, "mlx_serving_prompt_tokens_total", model="one") == 5
     assert value(text, "mlx_serving_completion_tokens_total", model="one") == 7
     assert value(text, "mlx_serving_request_duration_seconds_sum", model="one") == 1.0
+    assert value(text, "mlx_serving_route_seconds_sum", model="one") == 0.0004
+    assert value(text, "mlx_serving_route_seconds_bucket", model="one", le="0.0003") == 0
+    assert value(text, "mlx_serving_route_seconds_bucket", model="one", le="0.0005") == 1
     assert value(text, "mlx_serving_time_to_first_token_seconds_sum", model="one") == 0.1
     assert value(text, "mlx_serving_inter_token_seconds_sum", model="one") == 0.02
     assert value(text, "mlx_serving_inter_token_max_seconds_sum", model="one") == 0.3
@@ -68,11 +72,13 @@ def test_a_sequence_without_a_token_leaves_no_token_times():
     metrics = GatewayMetrics()
     metrics.started()
     code = "engine_unavailable"
-    metrics.ended(generation("two", code=code, first_token_s=None, mean_gap_s=None, max_gap_s=None))
+    nothing = dict.fromkeys(("route_s", "first_token_s", "mean_gap_s", "max_gap_s"))
+    metrics.ended(generation("two", code=code, **nothing))
     metrics.flush()
     text = render()
     assert value(text, "mlx_serving_requests_total", model="two", code=code) == 1
     assert value(text, "mlx_serving_time_to_first_token_seconds_count", model="two") is None
+    assert value(text, "mlx_serving_route_seconds_count", model="two") is None
 
 
 def test_recoveries_are_counted_with_their_pause():

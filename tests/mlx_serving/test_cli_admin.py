@@ -134,6 +134,12 @@ def test_status_as_json_is_the_node_itself(desk, capsys):
             LoadReply("model:c", ["engine:c:0", "engine:c:1"]),
             "loaded: engine:c:0, engine:c:1 in model:c",
         ),
+        (
+            "load d",
+            Load("d"),
+            LoadReply("model:d", ["engine:d:0"]),
+            "loaded: engine:d:0 in model:d",
+        ),
         ("unload c", Unload("c"), UnloadReply("model:c"), "unloaded: model:c"),
         (
             "version",

@@ -49,7 +49,8 @@ def test_replicas_and_gateways_are_children_of_their_own(make_tree):
     server = msgspec.structs.replace(Settings().server, gateways=3)
     children = by_id(make_tree(models=models, server=server).root())
     assert {"engine:a:0", "engine:a:1", "gateway:2"} <= set(children)
-    assert children["engine:a:1"].labels == {"model": "a", "replica": "1", "source": "org/m"}
+    labels = {"model": "a", "replica": "1", "replicas": "2", "source": "org/m"}
+    assert children["engine:a:1"].labels == labels
     assert children["engine:a:1"].args.source == "org/m"
 
 
@@ -118,3 +119,22 @@ def test_models_of_the_configuration_are_found_by_their_names(make_tree):
     assert tree.group(Load(model="demo", alias="x")).id == "model:x"
     with pytest.raises(ModelNotFound, match="no model 'org/m'"):
         tree.configured("org/m")
+
+
+def test_the_number_of_engines_that_a_command_gives_counts_from_then_on(make_tree):
+    tree = make_tree(models=ON_DEMAND)
+    asked = Load("later", replicas=3)
+    assert len(tree.group(asked).children) == 3
+    assert len(tree.configured("later").children) == 2  # it may have been refused
+    tree.keep(asked)
+    for again in (tree.configured("later"), tree.group(Load("later"))):
+        assert [child.labels["replicas"] for child in again.children] == ["3"] * 3
+    assert len(tree.group(Load("later", replicas=1)).children) == 1
+
+
+def test_a_model_of_the_configuration_is_not_replaced_by_another_of_its_name(make_tree):
+    tree = make_tree(models=ON_DEMAND)
+    for other in (Load("/models/later"), Load("a/b", alias="later"), Load("later", alias="demo")):
+        tree.keep(other)
+    assert [child.args.source for child in tree.configured("later").children] == ["org/m"] * 2
+    assert tree.configured("demo").children[0].args.source == str(demo_folder())

@@ -82,6 +82,9 @@ class TestLoader:
 
     __test__ = False
 
+    def __init__(self) -> None:
+        self._replicas = 1  # of the configured model
+
     def configured(self, model: str) -> GroupSpec:
         if model != "normal":
             raise ModelNotFound(f"the configuration has no model {model}")
@@ -103,9 +106,13 @@ class TestLoader:
                     gate=False,
                     finishes=True,
                 )
-                for n in range(load.replicas)
+                for n in range(load.replicas or (self._replicas if name == "normal" else 1))
             ),
         ).spec()
+
+    def keep(self, load: Load) -> None:
+        if load.alias is None and load.model == "normal":
+            self._replicas = load.replicas or self._replicas
 
 
 def tell(event: Event | ChildOutput) -> None:

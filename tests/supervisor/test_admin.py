@@ -167,6 +167,16 @@ def test_a_model_of_the_configuration_is_kept_out_also_when_it_is_not_loaded(run
             ask(Unload("says"))
 
 
+def test_a_model_of_the_configuration_keeps_the_number_of_engines_it_was_loaded_with(runtime_path):
+    with desk(runtime_path) as (_, ask):
+        two = LoadReply("model:normal", ["engine:normal:0", "engine:normal:1"])
+        assert ask(Load("normal", replicas=2)) == two
+        with pytest.raises(ConflictingCommand, match="served already; unload it first"):
+            ask(Load("normal", replicas=3))
+        ask(Unload("normal"))
+        assert ask(Load("normal")) == two
+
+
 @pytest.mark.parametrize("wait", [True, False])
 def test_a_model_that_cannot_be_loaded_is_taken_out_again(runtime_path, wait):
     with desk(runtime_path) as (tree, ask):

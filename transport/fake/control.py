@@ -13,6 +13,8 @@ from config.limits import Allowance
 from transport.codec import Codec
 from transport.fake.thread import SocketThread
 from transport.messages.control import (
+    Admit,
+    Admitted,
     EngineHello,
     FromControl,
     Hello,
@@ -36,8 +38,8 @@ class FakeControl(SocketThread):
 
     It works from its construction on, with sockets in `directory`. To restart it: `die`, then a
     new one with the next incarnation. Models are those named here and those of engines that said
-    hello. `mute` makes it answer no route. `limit` says what is left to whom a route is charged,
-    or refuses it. `received` holds the last messages.
+    hello. `mute` makes it answer no route and no `Admit`. `limit` says what is left to whom one is
+    charged, or refuses it. `received` holds the last messages.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class FakeControl(SocketThread):
         self.topology_endpoint = f"ipc://{directory}/topology-{incarnation}.sock"
         self.received: deque[ToControl] = deque(maxlen=10_000)
         self.mute = False
-        self.limit: Callable[[Route], Allowance | RateLimited] = lambda _: Allowance()
+        self.limit: Callable[[Route | Admit], Allowance | RateLimited] = lambda _: Allowance()
         self._models = set(models)
         self._room = leases_per_engine
         self._engines: dict[str, EngineUp] = {}
@@ -109,6 +111,8 @@ class FakeControl(SocketThread):
                 self._engines[engine_id] = up
                 self._models.add(card.name)
                 self._publish(up)
+            case Admit() if not self.mute:
+                self._answer(identity, self._admitted(message))
             case RouteBatch(routes, releases):
                 for release in releases:
                     engine = self._leases.pop(release.lease_id, None)
@@ -120,20 +124,18 @@ class FakeControl(SocketThread):
     def _answered(self, route: Route) -> Lease | Refusal:
         allowed = self.limit(route) if route.charge is not None else None
         if isinstance(allowed, RateLimited):
-            return Refusal(
-                route.route_id,
-                allowed.code,
-                allowed.message,
-                allowed.retryable,
-                allowed.retry_after_s,
-                allowed.param,
-                allowed.allowance,
-            )
+            return _refusal(route.route_id, allowed)
         answer = self._choose(route)
         if allowed is not None and isinstance(answer, Lease):
             ticket = f"ticket of {answer.lease_id}"
             return msgspec.structs.replace(answer, ticket=ticket, allowance=allowed)
         return answer
+
+    def _admitted(self, asked: Admit) -> Admitted | Refusal:
+        allowed = self.limit(asked)
+        if isinstance(allowed, RateLimited):
+            return _refusal(asked.request_id, allowed)
+        return Admitted(asked.request_id, allowed)
 
     def _choose(self, route: Route) -> Lease | Refusal:
         if route.model not in self._models:
@@ -172,3 +174,15 @@ class FakeControl(SocketThread):
 
     def _publish(self, message: Topology) -> None:
         self._publisher.send(_topology.encode(message))
+
+
+def _refusal(route_id: str, error: RateLimited) -> Refusal:
+    return Refusal(
+        route_id,
+        error.code,
+        error.message,
+        error.retryable,
+        error.retry_after_s,
+        error.param,
+        error.allowance,
+    )

@@ -73,7 +73,7 @@ class Load(Struct, frozen=True, tag="load"):
 
     model: Name
     alias: Name | None = None
-    replicas: Annotated[int, Meta(ge=1, le=64)] = 1
+    replicas: Annotated[int, Meta(ge=1, le=64)] | None = None  # as configured, or one
     wait: bool = True
 
 

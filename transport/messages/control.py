@@ -74,6 +74,17 @@ class Route(Struct, frozen=True):
     charge: Charge | None = None  # None: no limits
 
 
+class Admit(Struct, frozen=True, tag="admit"):
+    """Asks whether something that needs no engine may be done for somebody who has limits.
+
+    Answered with an `Admitted` or a `Refusal`, whose `route_id` is this one's `request_id`. What is
+    let through counts as a request and cannot be given back.
+    """
+
+    request_id: str
+    charge: Charge
+
+
 class Release(Struct, frozen=True):
     """Ends a lease and says how it went; unknown leases are ignored."""
 
@@ -152,6 +163,7 @@ ToControl = (
     Hello
     | EngineHello
     | RouteBatch
+    | Admit
     | LoadReport
     | MemoryReport
     | Warmed
@@ -177,7 +189,10 @@ class Lease(Struct, frozen=True, tag="lease"):
 
 
 class Refusal(Struct, frozen=True, tag="refusal"):
-    """No engine for this route; `retryable`: the model is served here, ask again."""
+    """No engine for this route; `retryable`: the model is served here, ask again.
+
+    It comes in a `LeaseBatch`, and alone where it answers an `Admit`.
+    """
 
     route_id: str
     code: str
@@ -186,6 +201,13 @@ class Refusal(Struct, frozen=True, tag="refusal"):
     retry_after_s: float | None = None
     param: str | None = None  # the client's field at fault
     allowance: Allowance | None = None  # as of a lease; of those that come from limits only
+
+
+class Admitted(Struct, frozen=True, tag="admitted"):
+    """The limits let it through, and so much is left."""
+
+    request_id: str
+    allowance: Allowance | None = None
 
 
 class LeaseBatch(Struct, frozen=True, tag="leases"):
@@ -217,4 +239,4 @@ class Warm(Struct, frozen=True, tag="warm"):
     max_tokens: int
 
 
-FromControl = LeaseBatch | Budget | Warm | Snapshot
+FromControl = LeaseBatch | Admitted | Refusal | Budget | Warm | Snapshot

@@ -9,17 +9,21 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, cast
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import httptools
 from msgspec import Struct
 
+from gateway.http.server.answers import Answers
+from gateway.http.server.bodies import Bodies, Body
 from gateway.http.server.events import Events
 from gateway.http.server.exchange import Request, Response
+from gateway.http.server.head import check_head, joined, plain_head
+from gateway.http.server.limits import Limits as Limits
 from gateway.http.server.refused import Refused as Refused
 from gateway.http.server.refused import large_head, malformed, too_large
-from gateway.http.server.target import target
+from gateway.http.server.target import absolute, path_of, target
 from gateway.http.server.wire import head
 
 EVENTS = "text/event-stream; charset=utf-8"
@@ -29,35 +33,10 @@ _EVENT_HEADERS = {
 }
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _VERSIONS = frozenset({"1.0", "1.1"})
-_READ_ONCE = frozenset({b"upgrade", b"expect"})
+# Parsed at once: the requests in it are all kept until it is their turn, and take many times more
+# than the bytes that they are read from.
+_PIECE_BYTES = 16 * 1024
 log = logging.getLogger(__name__)
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """What one connection may take; all that comes from outside is bounded by one of them."""
-
-    body_bytes: int
-    free_body_bytes: int = 64 * 1024  # more is kept only of those who may ask
-    head_bytes: int = 16 * 1024
-    headers: int = 128
-    unsent_bytes: int = 1024 * 1024
-    head_s: float = 75.0  # also how long a connection may idle
-    body_s: float = 60.0
-    linger_s: float = 10.0  # for a refused body to stop coming
-
-
-class Answers(Protocol):
-    """What the server does with requests; raises nothing but cancellation."""
-
-    def answer(self, request: Request) -> Awaitable[Response | None]:
-        """The answer to a whole request; None: it was streamed."""
-
-    def turn_away(self, request: Request) -> Response | None:
-        """The answer to a request with a large body, of which not all is there, if nobody would
-        read it."""
-
-    def refuse(self, path: str, refused: Refused) -> Response:
-        """The answer to what is not one."""
 
 
 class Connection(asyncio.Protocol):
@@ -67,12 +46,13 @@ class Connection(asyncio.Protocol):
         self,
         answers: Answers,
         limits: Limits,
+        bodies: Bodies,
         opened: Callable[["Connection"], object],
         lost: Callable[["Connection"], object],
     ) -> None:
         self._answers = answers
         self._limits = limits
-        self._free_bytes = min(limits.free_body_bytes, limits.body_bytes)
+        self._body = Body(limits, bodies)
         self._opened, self._lost = opened, lost
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
@@ -80,6 +60,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._writable = True
         self._paused = False  # nothing is read for now
+        self._ahead: bytes | memoryview = b""  # came, but was not read
         self._ending = False  # nothing more is read
         # Of the request that is being answered: what it speaks, and whether it is a HEAD.
         self._http_1_1, self._bodiless = True, False
@@ -92,8 +73,6 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._header_count = self._head_bytes = self._fed_bytes = 0
-        self._allowed_bytes = self._free_bytes
-        self._body: bytes | bytearray = b""
         self._request: Request | None = None  # its head is whole
 
     # From the transport.
@@ -107,11 +86,13 @@ class Connection(asyncio.Protocol):
         """The client is gone, and with it all that is done for it."""
         self._ending = True
         self._queue.clear()
+        self._ahead = b""
         if self._events is not None:
             self._events.closed = True
         if self._task is not None:
             self._task.cancel()
         self._new_request()
+        self._body.drop_all()
         del self._parser  # they have each other, and what is only a cycle is freed late
         self._lost(self)
 
@@ -136,6 +117,19 @@ class Connection(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         if self._ending:
             return
+        if len(data) > _PIECE_BYTES:
+            self._ahead = memoryview(data)
+            self._read_ahead()
+        else:
+            self._read(data)
+
+    def _read_ahead(self) -> None:
+        """Go on with what came, until a request in it has to wait."""
+        while self._ahead and not self._paused and not self._ending:
+            piece, self._ahead = self._ahead[:_PIECE_BYTES], self._ahead[_PIECE_BYTES:]
+            self._read(piece)
+
+    def _read(self, data: bytes | memoryview) -> None:
         try:
             self._feed(data)
             self._check_unfinished(data)
@@ -163,14 +157,13 @@ class Connection(asyncio.Protocol):
         """
         request = self._request
         assert request is not None
-        version = self._parser.get_http_version().encode()
-        lines = [b"%b %b HTTP/%b" % (request.method.encode(), self._url, version)]
-        lines += [b"%b: %b" % it for it in request.headers.items() if it[0] not in _READ_ONCE]
+        version = self._parser.get_http_version()
+        plain = plain_head(request.method, self._url, version, request.headers.items())
         self._new_request()
         self._parser = httptools.HttpRequestParser(self)
-        self._parser.feed_data(b"\r\n".join([*lines, b"", b""]))
+        self._parser.feed_data(plain)
 
-    def _check_unfinished(self, data: bytes) -> None:
+    def _check_unfinished(self, data: bytes | memoryview) -> None:
         """The parser keeps to itself what it has of a header or a trailer that has not ended."""
         if self._moved_on:
             self._moved_on, self._fed_bytes = False, 0
@@ -188,28 +181,33 @@ class Connection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         """See `httptools`; may come in parts."""
         self._url += url
-        self._count(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """See `httptools`. Of headers that come twice the last counts."""
-        self._header_count += 1
-        if self._header_count > self._limits.headers:
-            raise Refused(431, f"a request may have up to {self._limits.headers} headers")
-        self._count(name + value)
-        self._headers[name.lower()] = value
-
-    def _count(self, part: bytes) -> None:
-        self._head_bytes += len(part)
+        self._head_bytes += len(url)
         if self._head_bytes > self._limits.head_bytes:
             raise large_head()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See `httptools`."""
+        limits, headers = self._limits, self._headers
+        self._header_count += 1
+        if self._header_count > limits.headers:
+            raise Refused(431, f"a request may have up to {limits.headers} headers")
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > limits.head_bytes:
+            raise large_head()
+        name = name.lower()
+        headers[name] = joined(name, headers[name], value) if name in headers else value
+
     def on_headers_complete(self) -> None:
         """See `httptools`."""
-        if self._parser.get_http_version() not in _VERSIONS:
+        version = self._parser.get_http_version()
+        if version not in _VERSIONS:
             raise Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         method = self._parser.get_method().decode("ascii")
         if method == "CONNECT":
             raise malformed()
+        check_head(self._headers, http_1_1=version == "1.1")
+        if not self._url.startswith(b"/"):
+            self._headers[b"host"], self._url = absolute(self._url)  # RFC 9112, 3.2.2
         path, query = target(self._url)
         self._request = Request(
             method,
@@ -228,7 +226,7 @@ class Connection(asyncio.Protocol):
         expectation = self._headers.get(b"expect")
         if expectation is None:
             return
-        if expectation.lower() != b"100-continue":
+        if expectation.strip().lower() != b"100-continue":
             raise Refused(417, "the only expectation that is met is 100-continue")
         if not self._queue and self._task is None and self._parser.get_http_version() != "1.0":
             self.transport.write(_CONTINUE)
@@ -236,24 +234,17 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """See `httptools`."""
         self._moved_on = True
-        if not self._body:
-            self._body = body  # most are whole
-        elif isinstance(self._body, bytearray):
-            self._body += body
-        else:
-            self._body = bytearray(self._body + body)
-        if len(self._body) > self._allowed_bytes:
-            self._check_body()
+        if not self._body.add(body):
+            self._check_large()
 
-    def _check_body(self) -> None:
-        """See who sends a large one before more of it is kept."""
+    def _check_large(self) -> None:
+        """See who sends it, and that there is room, before more of it is kept."""
         assert self._request is not None
-        if len(self._body) > self._limits.body_bytes:
-            raise too_large()
-        self._allowed_bytes = self._limits.body_bytes
-        response = self._answers.turn_away(self._request)
-        if response is not None:
-            raise Refused(response.status, "", response)
+        if not self._body.is_large:
+            response = self._answers.turn_away(self._request)
+            if response is not None:
+                raise Refused(response.status, "", response)
+        self._body.grow()
 
     def on_message_complete(self) -> None:
         """See `httptools`."""
@@ -261,11 +252,11 @@ class Connection(asyncio.Protocol):
         assert request is not None
         if self._parser.should_upgrade():
             return  # its body is still to come
-        request.body = bytes(self._body)
+        request.body, taken_bytes = self._body.whole()
         self._moved_on = True
         http_1_1 = self._parser.get_http_version() == "1.1"
         keep = http_1_1 and self._parser.should_keep_alive()
-        self._queue.append(_Waiting(request, keep, http_1_1))
+        self._queue.append(_Waiting(request, keep, http_1_1, taken_bytes))
         self._new_request()
         self._next()
         if self._queue and not self._paused:  # a client that sends ahead waits for its answers
@@ -283,7 +274,9 @@ class Connection(asyncio.Protocol):
             self._task = self._loop.create_task(self._serve(waiting))
         elif self._paused and not self._ending:
             self._paused = False
-            self.transport.resume_reading()
+            self._read_ahead()
+            if not self._paused and not self._ending:
+                self.transport.resume_reading()
 
     async def _serve(self, waiting: "_Waiting") -> None:
         """Answer one request, then go on with the next or end the connection."""
@@ -291,7 +284,7 @@ class Connection(asyncio.Protocol):
         self._bodiless = waiting.request.method == "HEAD"
         try:
             response = await self._answers.answer(waiting.request)
-            keep = waiting.keep and not self._ending
+            keep = waiting.keep and (not self._ending or bool(self._queue))
             if response is not None and self._events is not None:
                 keep = False  # it failed in the middle: what is out cannot be taken back
             elif response is not None:
@@ -306,6 +299,8 @@ class Connection(asyncio.Protocol):
             return
         finally:
             self._task = None
+            if waiting.taken_bytes:
+                self._body.give_back(waiting.taken_bytes)
         self.deadline_at = time.monotonic() + self._limits.head_s
         if keep:
             self._next()
@@ -338,15 +333,19 @@ class Connection(asyncio.Protocol):
         self.transport.write(start if bodiless else start + body)
 
     def _refuse(self, refused: Refused) -> None:
-        """Answer what is no request, unless others are to be answered first; then end.
+        """Answer what is no request, then end; if others are to be answered first, only that.
 
         What still comes is thrown away for a while: closing at once could destroy the answer.
         """
         self._ending = True
+        request, url = self._request, self._url
+        self._body.drop()
+        self._new_request()
         if self._task is None and not self._queue:
-            path = self._request.path if self._request is not None else ""
+            path = request.path if request is not None else path_of(url)
             response = refused.response or self._answers.refuse(path, refused)
-            self._write(response, response.headers, close=True)
+            bodiless = self._parser.get_method() == b"HEAD"
+            self._write(response, response.headers, close=True, bodiless=bodiless)
             self.deadline_at = time.monotonic() + self._limits.linger_s
             if self.transport.can_write_eof():
                 self.transport.write_eof()
@@ -377,11 +376,12 @@ class Connection(asyncio.Protocol):
 
 
 class _Waiting(Struct, frozen=True):
-    """A whole request; `keep`: the connection goes on after it."""
+    """A whole request; `keep`: the connection goes on after it. `taken_bytes`: see `Bodies`."""
 
     request: Request
     keep: bool
     http_1_1: bool
+    taken_bytes: int
 
 
 def _cause(error: httptools.HttpParserCallbackError) -> Refused:

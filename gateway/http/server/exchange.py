@@ -46,6 +46,7 @@ class Request:
         "_start_events",
         "arrived_at",
         "body",
+        "events",
         "headers",
         "id",
         "identity",
@@ -75,12 +76,13 @@ class Request:
         self.arrived_at = time.monotonic()
         self.identity: Identity = LOCAL
         self.reply_headers: dict[str, str] = {}  # what every kind of answer to it carries
+        self.events: EventSink | None = None  # its answer, as far as it was begun
         self._start_events = start_events
 
     def header(self, name: str) -> str | None:
         """The value of a header, in whatever case its name is."""
         value = self.headers.get(_key(name))
-        return None if value is None else value.decode("latin-1")
+        return None if value is None else value.decode("latin-1").strip(" \t")
 
     @property
     def query(self) -> dict[str, str]:
@@ -99,8 +101,11 @@ class Request:
         return dict(fields)
 
     def start_events(self, headers: Mapping[str, str] | None = None) -> EventSink:
-        """Send the head of a stream of events, with status 200; once, and then no `Response`."""
-        return self._start_events({**self.reply_headers, **(headers or {})})
+        """Send the head of a stream of events, with status 200, and then no `Response`; the stream,
+        if that was done before."""
+        if self.events is None:
+            self.events = self._start_events({**self.reply_headers, **(headers or {})})
+        return self.events
 
 
 @cache

@@ -1,5 +1,7 @@
 """What is refused before there is a whole request."""
 
+from collections.abc import Mapping
+
 from gateway.http.server.exchange import Response
 
 
@@ -9,11 +11,18 @@ class Refused(Exception):
     `response`: the answer itself, where it is known already.
     """
 
-    def __init__(self, status: int, message: str, response: Response | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        response: Response | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.response = response
+        self.headers = headers or {}
 
 
 # A new one each time: an exception keeps the frames that it was raised through.
@@ -32,3 +41,9 @@ def large_head() -> Refused:
 def too_large() -> Refused:
     """The body of a request."""
     return Refused(413, "the request body is too large")
+
+
+def too_many() -> Refused:
+    """Bodies that are held already."""
+    text = "the server holds as many large request bodies as it can; try again in a moment"
+    return Refused(503, text, headers={"Retry-After": "1"})

@@ -1,11 +1,12 @@
 """Which handler a request is for."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from msgspec import Struct
 
+from config.errors import ServingError
 from gateway.http.server.exchange import Handler
 
 Shape = Literal["openai", "anthropic"]
@@ -19,6 +20,7 @@ class Route(Struct, frozen=True, kw_only=True):
     handler: Handler
     role: Literal["public", "user", "admin"] = "user"
     shape: Shape = "openai"  # of its errors
+    error_event: Callable[[ServingError], bytes] | None = None  # unless it is as all of this shape
     body: type | None = None  # of the request's JSON
     answer: type | None = None  # of the answer's JSON, when it is not streamed
     summary: str = ""  # one sentence
@@ -51,6 +53,8 @@ class Routes:
                 continue
             pattern = re.compile(_regex(route.path))
             self._patterns.setdefault(route.path, (pattern, {}))[1][route.method] = route
+        # What is below them is of that API, too, if not of what we have of it.
+        self._anthropic = tuple(f"{it.path}/" for it in self.all if it.shape == "anthropic")
 
     def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         """The route of a request and the parameters in its path; HEAD is served by GET.
@@ -75,8 +79,7 @@ class Routes:
 
     def shape(self, path: str) -> Shape:
         """In which shape errors at this path are told, whether there is something or not."""
-        methods = self._plain.get(path)
-        return next(iter(methods.values())).shape if methods else "openai"
+        return "anthropic" if f"{path}/".startswith(self._anthropic) else "openai"
 
 
 def _regex(path: str) -> str:

@@ -9,7 +9,10 @@ import ssl
 import sys
 import time
 
-from gateway.http.server.connection import Answers, Connection, Limits
+from gateway.http.server.answers import Answers
+from gateway.http.server.bodies import Bodies
+from gateway.http.server.connection import Connection
+from gateway.http.server.limits import Limits
 
 BACKLOG = 2048
 SWEEP_S = 1.0
@@ -25,6 +28,7 @@ class HttpServer:
     def __init__(self, answers: Answers, limits: Limits) -> None:
         self._answers = answers
         self._limits = limits
+        self._bodies = Bodies(limits.held_body_bytes)
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -45,7 +49,7 @@ class HttpServer:
         self._sweeper = loop.create_task(self._sweep())
 
     def _connection(self) -> Connection:
-        return Connection(self._answers, self._limits, self._opened, self._lost)
+        return Connection(self._answers, self._limits, self._bodies, self._opened, self._lost)
 
     def _opened(self, connection: Connection) -> None:
         """Without this a flood of connections would take the files that engines are reached by."""
@@ -68,6 +72,10 @@ class HttpServer:
             if self._turned_away:
                 log.warning("turned away %d: too many open connections", self._turned_away)
                 self._turned_away = 0
+            if self._bodies.refused:
+                text = "turned away %d: server.max_held_body_bytes of large bodies are held already"
+                log.warning(text, self._bodies.refused)
+                self._bodies.refused = 0
 
     async def close(self) -> None:
         """Take no more connections, end those that idle, and soon the others."""

@@ -1,6 +1,7 @@
 """Models of the configuration that are not loaded, as the catalogue sees them."""
 
 import pytest
+from msgspec.structs import replace
 
 from actors.registry.failures import RETRY_S
 from actors.registry.policy import GAVE_UP, Catalogue
@@ -143,6 +144,12 @@ def test_no_room_is_said_and_taken_back(catalogue):
     assert catalogue.no_room({"m": ("all busy", 2.0)}) == [refused]
     assert catalogue.no_room({"m": ("all busy", 2.0)}) == []
     assert catalogue.no_room({}) == [UNLOADED]
+
+
+def test_of_a_model_whose_engines_are_announced_one_by_one_it_is_known_how_many_come(catalogue):
+    first = announce(state="starting")
+    catalogue.announce(replace(first, labels=first.labels | {"replicas": "3"}), NOW)
+    assert catalogue.residents()["m"] == Resident(replicas=1, planned=3, loading=True)
 
 
 def test_who_takes_memory_and_who_is_at_work(catalogue):

@@ -86,6 +86,15 @@ def test_while_it_loads_all_of_it_stays_reserved():
     assert home.reservation == Reservation({"d": Weights(2, 55)})
 
 
+def test_a_model_that_a_person_loaded_takes_as_many_engines_when_it_is_wanted_again():
+    home = residence(ModelPlan(name="d", source="c", replicas=3))
+    home.decide({"d": Resident(replicas=1, planned=2, loading=True)}, LATER)
+    assert home.reservation == Reservation({"d": Weights(2, 50)})
+    home.want("d", LATER)
+    home.decide({}, LATER)
+    assert home.reservation == Reservation({"d": Weights(2, 50)})
+
+
 def test_a_model_that_a_person_loads_is_reserved_by_its_source():
     home = residence()
     home.decide({"mine": Resident(source="elsewhere"), "other": Resident()}, LATER)

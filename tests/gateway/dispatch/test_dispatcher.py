@@ -300,7 +300,8 @@ def test_the_observer_hears_of_every_request_and_recovery():
     assert (model, good.code, good.completion_tokens) == ("fake", "length", 40)
     assert 0 < pause_s < good.duration_s
     assert good.mean_gap_s <= good.duration_s
-    assert (bad.code, bad.first_token_s) == ("model_not_found", None)
+    assert 0 < good.route_s < good.duration_s
+    assert (bad.code, bad.route_s, bad.first_token_s) == ("model_not_found", None, None)
 
 
 @in_house

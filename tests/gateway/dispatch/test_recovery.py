@@ -6,6 +6,7 @@ from config.errors import (
     EngineFailed,
     EngineUnavailable,
     InvalidRequest,
+    ModelLoadFailed,
     ModelNotFound,
     QueueFull,
     RequestTimeout,
@@ -119,6 +120,30 @@ def test_an_unknown_model_is_believed_only_if_unknown_here_too():
     assert isinstance(next_step(stream(), event, NOW).end, ModelNotFound)
     event = refused("model_not_found", retryable=False, served=True)
     assert isinstance(next_step(stream(), event, NOW), Wait)
+
+
+def test_a_failed_model_ends_a_new_request():
+    end = next_step(stream(), refused("model_load_failed", False, 30.0), NOW).end
+    assert isinstance(end, ModelLoadFailed)
+    assert end.retry_after_s == 30.0
+
+
+@pytest.mark.parametrize(
+    "before",
+    [{"resumed": True, "full": QueueFull("another one")}, {}],
+    ids=["its engine was lost", "its engine would not have it any more"],
+)
+def test_a_failed_model_is_waited_for_by_those_that_had_an_engine(before):
+    event = refused("model_load_failed", False, 30.0)
+    step = next_step(stream(attempt=1, excluded=("e0#1",), **before), event, NOW)
+    assert step == Wait(NOW + RETRY_BASE_S, (), 30.0)
+
+
+def test_a_failed_model_ends_a_request_for_which_its_engine_had_no_room():
+    full = QueueFull("because", retry_after_s=4.0)
+    event = refused("model_load_failed", retryable=False)
+    step = next_step(stream(attempt=1, full=full), event, NOW)
+    assert isinstance(step.end, ModelLoadFailed)
 
 
 def test_a_full_queue_ends_a_new_request():

@@ -11,13 +11,14 @@ import pytest
 
 from gateway.auth.cors import Cors
 from gateway.http.answers import RouteAnswers
+from gateway.http.server.bodies import Bodies
 from gateway.http.server.connection import Connection, Limits
 from gateway.http.server.exchange import Response
 from gateway.http.server.routes import Route, Routes
 from gateway.http.server.server import SPARE_FILES, HttpServer
 from tests.gateway.scripted import WAIT_S, until
 
-HEALTH = b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n"
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 async def health(_request):
@@ -70,7 +71,7 @@ async def asked(port, raw):
 def test_the_head_of_a_stream_is_all_that_head_asks_for():
     async def run():
         async with serving() as port:
-            return await asked(port, b"HEAD /events HTTP/1.1\r\n\r\n" + HEALTH)
+            return await asked(port, b"HEAD /events HTTP/1.1\r\nHost: x\r\n\r\n" + HEALTH)
 
     first, _, rest = asyncio.run(run()).partition(b"\r\n\r\n")
     assert b"text/event-stream" in first
@@ -82,7 +83,7 @@ def test_an_answer_that_has_no_body_says_no_length():
     async def run():
         wish = b"Origin: http://page\r\nAccess-Control-Request-Method: GET\r\n\r\n"
         async with serving(Cors(["http://page"])) as port:
-            return await asked(port, b"OPTIONS /health HTTP/1.1\r\n" + wish + HEALTH)
+            return await asked(port, b"OPTIONS /health HTTP/1.1\r\nHost: x\r\n" + wish + HEALTH)
 
     first, _, rest = asyncio.run(run()).partition(b"\r\n\r\n")
     assert first.startswith(b"HTTP/1.1 204 ")
@@ -95,13 +96,15 @@ def test_who_never_reads_the_last_answer_does_not_keep_the_connection():
         connections = []
         limits = Limits(body_bytes=1000)
         server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(answers(), limits, connections.append, connections.remove),
+            lambda: Connection(
+                answers(), limits, Bodies(1000), connections.append, connections.remove
+            ),
             "127.0.0.1",
             0,
         )
         with socket.socket() as client:
             client.connect(server.sockets[0].getsockname())
-            client.sendall(b"GET /large HTTP/1.1\r\nConnection: close\r\n\r\n")
+            client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             await until(lambda: connections and connections[0].transport.is_closing())
             connections[0].expire()
             await until(lambda: not connections)
@@ -113,12 +116,12 @@ def test_who_never_reads_the_last_answer_does_not_keep_the_connection():
 @pytest.mark.parametrize(
     "raw",
     [
-        b"GET nowhere HTTP/1.1\r\n\r\n",
-        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX-Endless: " + b"x" * 40_000,
-        b"GET / HTTP/1.1\r\nContent-Length: 2000\r\n\r\n",
-        b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n",
-        b"GET /events HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"GET nowhere HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Endless: " + b"x" * 40_000,
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET /events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     ],
 )
 def test_nothing_is_kept_of_a_connection_that_ended(raw):
@@ -127,7 +130,8 @@ def test_nothing_is_kept_of_a_connection_that_ended(raw):
 
         def connection():
             limits = Limits(body_bytes=1000)
-            connections.add(new := Connection(answers(), limits, lambda _: None, lambda _: None))
+            new = Connection(answers(), limits, Bodies(1000), lambda _: None, lambda _: None)
+            connections.add(new)
             return new
 
         server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)

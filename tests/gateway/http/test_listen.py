@@ -9,24 +9,8 @@ import pytest
 
 from config.errors import Unauthenticated
 from gateway.http.server.connection import Limits
+from tests.gateway.http.raw import POST, exchange
 from tests.gateway.scripted import WAIT_S, says, served
-
-POST = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n"
-
-
-def exchange(raw: bytes, limits: Limits | None = None) -> tuple[bytes, dict]:
-    """Head and body of the answer to these bytes; the connection is closed after it."""
-
-    async def run():
-        async with served(says("x"), limits=limits) as server:
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            writer.write(raw)
-            answer = await asyncio.wait_for(reader.read(), WAIT_S)
-            writer.close()
-            return answer
-
-    head, _, body = asyncio.run(run()).partition(b"\r\n\r\n")
-    return head, json.loads(body)
 
 
 def assert_silent_on_versions(head: bytes, body: dict) -> None:
@@ -40,16 +24,16 @@ def assert_silent_on_versions(head: bytes, body: dict) -> None:
         (b"hello\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"GET / HTTP/9.9\r\n\r\n", 400),
-        (b"GET / HTTP/2.0\r\n\r\n", 505),
-        (b"GET nowhere HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"CONNECT /x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-        (b"GET /%ff HTTP/1.1\r\n\r\n", 400),
-        (b"GET /v1/models/%2e%2e%2fsecret HTTP/1.1\r\n\r\n", 400),
-        (b"GET /v1/models/../../etc/passwd HTTP/1.1\r\n\r\n", 400),
-        (b"GET /v1/models/%252e%252e HTTP/1.1\r\n\r\n", 400),
-        (b"GET /v1/models/a%00b HTTP/1.1\r\n\r\n", 400),
-        (b"GET /v1/models/a%5c..%5cb HTTP/1.1\r\n\r\n", 400),
+        (b"GET /%ff HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /v1/models/%2e%2e%2fsecret HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /v1/models/../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /v1/models/%252e%252e HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /v1/models/a%00b HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /v1/models/a%5c..%5cb HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (POST + b"Content-Length: many\r\n\r\n", 400),
         (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
         (POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
@@ -58,7 +42,7 @@ def assert_silent_on_versions(head: bytes, body: dict) -> None:
         (POST + b"X-Long: " + b"x" * 20_000 + b"\r\n\r\n", 431),
         (POST + b"X-Endless: " + b"x" * 40_000, 431),
         (POST + b"".join(b"X-%d: y\r\n" % number for number in range(200)) + b"\r\n", 431),
-        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
         (POST + b"Expect: miracles\r\nContent-Length: 0\r\n\r\n", 417),
     ],
 )
@@ -88,9 +72,9 @@ def test_requests_that_come_ahead_are_answered_in_their_order():
     async def run():
         async with served(says("x")) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            one = b"HEAD /health HTTP/1.1\r\n\r\nGET /%d HTTP/1.1\r\n\r\n"
+            one = b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\nGET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
             writer.write(b"".join(one % number for number in range(50)))
-            writer.write(b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n")
+            writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             answers = await asyncio.wait_for(reader.read(), WAIT_S)
             places = [answers.index(b'there is nothing at /%d"' % number) for number in range(50)]
             assert places == sorted(places)
@@ -108,7 +92,7 @@ def test_a_client_that_asks_and_never_reads_is_not_answered_without_end():
             asked, far = 0, 20_000  # more than the kernel's buffers hold of either
             with contextlib.suppress(TimeoutError, ConnectionError):
                 while asked < far:
-                    writer.write(b"GET /%b HTTP/1.1\r\n\r\n" % (b"x" * 8000))
+                    writer.write(b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 8000))
                     await asyncio.wait_for(writer.drain(), 0.5)
                     asked += 1
             assert asked < far
@@ -121,8 +105,8 @@ def test_a_head_may_end_in_a_later_packet_than_the_many_requests_before_it():
     async def run():
         async with served(says("x")) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            requests = b"GET /health HTTP/1.1\r\n\r\n" * 1700 + b"GET /health HTTP/1.1\r\nX-A: b"
-            writer.write(requests)
+            start = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+            writer.write((start + b"\r\n") * 1700 + start + b"X-A: b")
             answers = b""
             while answers.count(b"HTTP/1.1 200 OK") < 1700:
                 answers += await asyncio.wait_for(reader.read(1 << 20), WAIT_S)
@@ -187,7 +171,8 @@ def test_a_large_body_is_not_read_of_those_who_may_not_ask(path, status):
         async with served(says("x"), authenticator=Nobody()) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             method = "GET" if path == "/health" else "POST"
-            writer.write(f"{method} {path} HTTP/1.1\r\nContent-Length: 900000\r\n\r\n".encode())
+            writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\n".encode())
+            writer.write(b"Content-Length: 900000\r\n\r\n")
             writer.write(b" " * 100_000)
             head, _, body = (await asyncio.wait_for(reader.read(), WAIT_S)).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 %d " % status)
@@ -215,7 +200,7 @@ BODY = b"Content-Length: 14\r\n\r\n" + b'{"prompt":"x"}'
 @pytest.mark.parametrize(
     "parts",
     [
-        [b"GET /health HTTP/1.1\r\n" + WISH + b"\r\n"],
+        [b"GET /health HTTP/1.1\r\nHost: x\r\n" + WISH + b"\r\n"],
         [POST + WISH + BODY],
         [POST + WISH, BODY],
         [POST + WISH + BODY[:30], BODY[30:]],
@@ -235,7 +220,7 @@ def test_a_wish_for_another_protocol_is_passed_over(parts):
             for part in parts:
                 writer.write(part)
                 await asyncio.sleep(0.01)
-            writer.write(b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n")
+            writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             answers = await asyncio.wait_for(reader.read(), WAIT_S)
             writer.close()
             return answers
