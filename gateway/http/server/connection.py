@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
         self.deadline_at = time.monotonic() + limits.head_s
 
     def _new_request(self) -> None:
-        self._url = b""
+        self._url, self._version = b"", ""
         self._headers: dict[bytes, bytes] = {}
         self._header_count = self._head_bytes = self._fed_bytes = 0
         self._request: Request | None = None  # its head is whole
@@ -157,8 +157,7 @@ class Connection(asyncio.Protocol):
         """
         request = self._request
         assert request is not None
-        version = self._parser.get_http_version()
-        plain = plain_head(request.method, self._url, version, request.headers.items())
+        plain = plain_head(request.method, self._url, self._version, request.headers.items())
         self._new_request()
         self._parser = httptools.HttpRequestParser(self)
         self._parser.feed_data(plain)
@@ -199,7 +198,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """See `httptools`."""
-        version = self._parser.get_http_version()
+        version = self._version = self._parser.get_http_version()
         if version not in _VERSIONS:
             raise Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         method = self._parser.get_method().decode("ascii")
@@ -228,7 +227,7 @@ class Connection(asyncio.Protocol):
             return
         if expectation.strip().lower() != b"100-continue":
             raise Refused(417, "the only expectation that is met is 100-continue")
-        if not self._queue and self._task is None and self._parser.get_http_version() != "1.0":
+        if not self._queue and self._task is None and self._version != "1.0":
             self.transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
@@ -254,7 +253,7 @@ class Connection(asyncio.Protocol):
             return  # its body is still to come
         request.body, taken_bytes = self._body.whole()
         self._moved_on = True
-        http_1_1 = self._parser.get_http_version() == "1.1"
+        http_1_1 = self._version == "1.1"
         keep = http_1_1 and self._parser.should_keep_alive()
         self._queue.append(_Waiting(request, keep, http_1_1, taken_bytes))
         self._new_request()

@@ -1,6 +1,7 @@
 """What a request asks for: the target in its first line."""
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from gateway.http.server.head import is_host
@@ -10,6 +11,7 @@ _ODD = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.{1,2}(?:/|$)")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)")
 
 
+@lru_cache(maxsize=128)
 def target(url: bytes) -> tuple[str, bytes]:
     """Path, decoded, and query of a request's target.
 
