@@ -11,6 +11,10 @@ from types import MappingProxyType
 from config.errors import OverLimit, RateLimited, RequestTimeout, ServingError
 from config.limits import Allowance, Left
 
+_NAMES = {
+    what: tuple(f"x-ratelimit-{of}-{what}" for of in ("limit", "remaining", "reset"))
+    for what in ("requests", "tokens")
+}
 _NONE: Mapping[str, str] = MappingProxyType({})
 # Clients would ask again, for their HTTP status, only to be refused or to wait as long once more.
 _NOT_AGAIN = OverLimit, RequestTimeout
@@ -52,8 +56,5 @@ def _retry(error: ServingError) -> dict[str, str]:
 def _left(what: str, left: Left | None) -> dict[str, str]:
     if left is None:
         return {}
-    return {
-        f"x-ratelimit-limit-{what}": str(left.limit),
-        f"x-ratelimit-remaining-{what}": str(left.remaining),
-        f"x-ratelimit-reset-{what}": duration(left.reset_s),
-    }
+    limit, remaining, reset = _NAMES[what]
+    return {limit: str(left.limit), remaining: str(left.remaining), reset: duration(left.reset_s)}

@@ -50,8 +50,10 @@ class Charge(Struct, frozen=True, omit_defaults=True):
     @property
     def limits_streams(self) -> bool:
         """Whether a release is waited for: another of their requests may come in elsewhere."""
-        limits = (self.key_limits, self.tenant_limits)
-        return any(it is not None and it.concurrent_streams is not None for it in limits)
+        key, tenant = self.key_limits, self.tenant_limits
+        if key is not None and key.concurrent_streams is not None:
+            return True
+        return tenant is not None and tenant.concurrent_streams is not None
 
 
 class Route(Struct, frozen=True):
