@@ -1,6 +1,9 @@
 """What queries say of stored responses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
 
 from config.errors import InvalidRequest
 from gateway.responses.items import Item
@@ -9,52 +12,54 @@ from transport.parameters import clipped
 
 MAX_PAGE = 100
 PAGE = 20
+MAX_EVENT = 1_000_000_000
+_NOTHING = "Accepted, and changes nothing."
+Include = Annotated[
+    Any,
+    Meta(
+        description=_NOTHING,
+        extra_json_schema={"type": "array", "items": {"type": "string"}},
+    ),
+]
 
 
-def page(items: Sequence[Item], query: Mapping[str, str]) -> ItemList:
-    """The page of a list of items that a query asks for; the latest come first unless it says
-    otherwise.
+class RetrieveQuery(Struct, frozen=True):
+    """`GET /v1/responses/{id}`."""
+
+    stream: Annotated[
+        bool,
+        Meta(description="Get the events; of what was made with `background` and `stream`."),
+    ] = False
+    starting_after: Annotated[
+        int,
+        Meta(ge=-1, le=MAX_EVENT, description="Only the events after the one of this number."),
+    ] = -1
+    include: Include = None
+    include_obfuscation: Annotated[bool, Meta(description=_NOTHING)] = False
+
+
+class PageQuery(Struct, frozen=True):
+    """`GET /v1/responses/{id}/input_items`."""
+
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="How many at most.")] = PAGE
+    order: Annotated[
+        Literal["asc", "desc"], Meta(description="`desc`: what was said last comes first.")
+    ] = "desc"
+    after: Annotated[str, Meta(description="Only what comes after the item of this id.")] = ""
+    include: Include = None
+
+
+def page(items: Sequence[Item], asked: PageQuery) -> ItemList:
+    """The page of a list of items that is asked for.
 
     Raises:
-        InvalidRequest: names what is wrong in the query.
+        InvalidRequest: there is no such item to begin after.
     """
-    order = query.get("order", "desc")
-    if order not in {"asc", "desc"}:
-        raise InvalidRequest("order is asc or desc", param="order")
-    limit = whole_number(query, "limit", PAGE)
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidRequest(f"limit is from 1 to {MAX_PAGE}", param="limit")
-    ordered = list(items) if order == "asc" else list(reversed(items))
-    rest = _after(ordered, query["after"]) if "after" in query else ordered
-    data = rest[:limit]
+    ordered = list(items) if asked.order == "asc" else list(reversed(items))
+    rest = _after(ordered, asked.after) if asked.after else ordered
+    data = rest[: asked.limit]
     first, last = (data[0].id, data[-1].id) if data else (None, None)
     return ItemList(data, first, last, len(rest) > len(data))
-
-
-def whole_number(query: Mapping[str, str], name: str, default: int) -> int:
-    """A number in a query.
-
-    Raises:
-        InvalidRequest: it is none.
-    """
-    given = query.get(name)
-    if given is None:
-        return default
-    if not (given.isascii() and given.isdecimal() and len(given) < 10):
-        raise InvalidRequest(f"{name} is a whole number, not '{clipped(given)}'", param=name)
-    return int(given)
-
-
-def wants_stream(query: Mapping[str, str]) -> bool:
-    """Whether a query asks for events.
-
-    Raises:
-        InvalidRequest: it cannot be told.
-    """
-    given = query.get("stream", "false").lower()
-    if given not in {"true", "false"}:
-        raise InvalidRequest("stream is true or false", param="stream")
-    return given == "true"
 
 
 def _after(items: list[Item], item_id: str) -> list[Item]:

@@ -11,13 +11,14 @@ import msgspec
 from msgspec import structs
 
 from config.errors import AdmissionError, InvalidRequest, ResponseNotFound, ServingError
+from gateway.http.query import read_query
 from gateway.http.server.exchange import EventSink, Request, Response
 from gateway.http.server.routes import Route
 from gateway.http.sse import HeldEvents
 from gateway.limits.headers import limit_headers
 from gateway.responses.events import Events, Put, error_event, opening
 from gateway.responses.journal import Journal, replayed
-from gateway.responses.listing import page, wants_stream, whole_number
+from gateway.responses.listing import PageQuery, RetrieveQuery, page
 from gateway.responses.making import Making
 from gateway.responses.presence import Presence
 from gateway.responses.question import Question, ask
@@ -61,6 +62,7 @@ class Responses:
                 method="GET",
                 path=one,
                 handler=self.retrieve,
+                query=RetrieveQuery,
                 answer=ResponseObject,
                 summary="Get a stored response, or the events of a background one.",
             ),
@@ -82,6 +84,7 @@ class Responses:
                 method="GET",
                 path=f"{one}/input_items",
                 handler=self.input_items,
+                query=PageQuery,
                 answer=ItemList,
                 summary="List the items that a response was made from.",
             ),
@@ -115,9 +118,9 @@ class Responses:
     async def retrieve(self, request: Request) -> Response | None:
         """`GET /v1/responses/{id}`."""
         record = await self._record(request)
-        if not wants_stream(request.query):
+        asked = read_query(RetrieveQuery, request.query)
+        if not asked.stream:
             return Response(_encode(record.response))
-        after = whole_number(request.query, "starting_after", -1)
         if not record.replayable:
             raise InvalidRequest(
                 "only what was made with background: true and stream: true can be streamed again",
@@ -127,7 +130,9 @@ class Responses:
         path = self._store.events_path(tenant, response_id)
         given_up = partial(self._store.is_given_up, tenant, response_id)
         stream = HeldEvents()
-        await _run(stream, request.start_events, _replay(stream, path, after + 1, given_up))
+        await _run(
+            stream, request.start_events, _replay(stream, path, asked.starting_after + 1, given_up)
+        )
         return None
 
     async def delete(self, request: Request) -> Response:
@@ -152,7 +157,8 @@ class Responses:
     async def input_items(self, request: Request) -> Response:
         """`GET /v1/responses/{id}/input_items`: all that was said before the output."""
         record = await self._record(request)
-        return Response(_encode(page([*record.history, *record.input], request.query)))
+        asked = read_query(PageQuery, request.query)
+        return Response(_encode(page([*record.history, *record.input], asked)))
 
     async def _stream(self, request: Request, question: Question) -> None:
         stream = HeldEvents(opening(question.record.response))

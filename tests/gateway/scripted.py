@@ -17,6 +17,7 @@ from config.errors import ServingError
 from config.settings import ResponsesSettings, ServerSettings
 from gateway.auth.identity import Authenticator
 from gateway.client.server import ClientServer
+from gateway.dispatch.admissions import Admissions
 from gateway.dispatch.types import Completed, GenerationRequest, ModelView, Sink
 from gateway.http.answers import RouteAnswers
 from gateway.http.routes import all_routes
@@ -104,6 +105,7 @@ def fake_logprobs(token: int, count: int) -> TokenLogprobs:
 class ScriptedDispatch:
     def __init__(self, script: Script, views: list[ModelView] | None = None) -> None:
         self.script = script
+        self.admissions = Admissions()
         self.views = [demo_view()] if views is None else views
         self.requests: list[GenerationRequest] = []
         self.running: dict[str, Sink] = {}

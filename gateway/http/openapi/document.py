@@ -8,7 +8,7 @@ from typing import Any
 from gateway.http.answers import REQUEST_ID
 from gateway.http.caller import SECONDS, SESSION, TIMEOUT
 from gateway.http.errors import AnthropicErrorReply, ErrorReply
-from gateway.http.openapi.schemas import JsonSchema, schemas_of
+from gateway.http.openapi.schemas import JsonSchema, of_query, schemas_of
 from gateway.http.server.routes import Route
 
 _PARAMETER = re.compile(r"\{(\w+)\+?\}")
@@ -85,6 +85,11 @@ def _parameters(route: Route) -> list[Json]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in _PARAMETER.findall(route.path)
     ]
+    if route.query is not None:
+        found += [
+            {"name": name, "in": "query", "description": text, "schema": schema}
+            for name, (text, schema) in of_query(route.query).items()
+        ]
     names = list(HEADERS) if route.body is not None else [REQUEST_ID]
     return found + [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
@@ -92,7 +97,7 @@ def _parameters(route: Route) -> list[Json]:
 def _responses(route: Route, schemas: Mapping[Any, JsonSchema]) -> Json:
     media_type = route.media_type.partition(";")[0]
     answer = {media_type: _content(schemas[route.answer] if route.answer else None)}
-    if "stream" in getattr(route.body, "__struct_fields__", ()):
+    if any("stream" in getattr(it, "__struct_fields__", ()) for it in (route.body, route.query)):
         answer["text/event-stream"] = _content(None)
     found = {"200": _response("OK", answer)}
     for status, kind in route.also.items():
@@ -107,6 +112,8 @@ def _failures(route: Route) -> list[int]:
     found = [] if route.role == "public" else [401, 403]
     if route.body is not None:
         found += [400, 413, 429, 500, 503, 504]
+    elif route.query is not None:
+        found.append(400)
     if route.body is not None or "{" in route.path:
         found.append(404)
     return sorted(found)

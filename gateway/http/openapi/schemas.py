@@ -34,6 +34,18 @@ def schemas_of(types: Iterable[Any]) -> tuple[dict[Any, JsonSchema], dict[str, J
     )
 
 
+def of_query(kind: type[msgspec.Struct]) -> dict[str, tuple[str, JsonSchema]]:
+    """What each parameter of a query says, and what it may be."""
+    found = {}
+    for field in msgspec.structs.fields(kind):
+        schema = msgspec.json.schema(field.type)
+        text = schema.pop("description")
+        if field.default not in (None, ""):
+            schema["default"] = field.default
+        found[field.encode_name] = text, schema
+    return found
+
+
 def _name(name: str) -> str:
     """Types of the same name are told apart by their package, which msgspec does by their path."""
     *path, last = name.removeprefix("mlx_serving.").split(".")  # as it is called when installed

@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from msgspec import Struct
+
 from gateway.http.body import READERS, BodyReader
 from gateway.http.openapi.document import HEADERS
-from gateway.http.openapi.schemas import JsonSchema, schemas_of
+from gateway.http.openapi.schemas import JsonSchema, of_query, schemas_of
 from gateway.http.server.routes import Route
 
 _WHO = {"public": "anybody", "user": "any key", "admin": "keys with the role `admin`"}
@@ -26,6 +28,8 @@ def tables(routes: Sequence[Route]) -> str:
     for route in routes:
         if route.body is not None:
             parts += [f"### {route.method} {route.path}", _parameters(route.body, components)]
+        if route.query is not None:
+            parts += [f"### {route.method} {route.path}", _query(route.query)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -38,6 +42,18 @@ def _parameters(body: type, components: Mapping[str, JsonSchema]) -> str:
     reader, schema = READERS[body], components[body.__name__]
     rows = _rows(schema, reader, components, required=schema.get("required", []))
     return _table(("parameter", "", "may be"), rows)
+
+
+def _query(query: type[Struct]) -> str:
+    rows = (
+        (f"`{name}`", f"{type_text(schema)}{_default(schema)}", text)
+        for name, (text, schema) in of_query(query).items()
+    )
+    return _table(("in the query", "may be", "what it says"), rows)
+
+
+def _default(schema: JsonSchema) -> str:
+    return f"; `{json.dumps(schema['default'])}`" if "default" in schema else ""
 
 
 def _rows(

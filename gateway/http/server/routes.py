@@ -22,6 +22,7 @@ class Route(Struct, frozen=True, kw_only=True):
     shape: Shape = "openai"  # of its errors
     error_event: Callable[[ServingError], bytes] | None = None  # unless it is as all of this shape
     body: type | None = None  # of the request's JSON
+    query: type[Struct] | None = None  # of what may stand after the question mark
     answer: type | None = None  # of the answer's JSON, when it is not streamed
     summary: str = ""  # one sentence
     media_type: str = "application/json"  # of the answer

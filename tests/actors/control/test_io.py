@@ -13,7 +13,7 @@ from actors.crew import Crew
 from actors.host import Host
 from tests.actors.control.rig import WAIT_S, Peer
 from tests.actors.samples import route
-from transport.messages.control import Hello, Lease, LeaseBatch, RouteBatch
+from transport.messages.control import Admit, Charge, Hello, Lease, LeaseBatch, Refusal, RouteBatch
 from transport.messages.topology import ModelGone
 from transport.outbox import Outbox
 
@@ -69,6 +69,13 @@ def test_a_full_router_refuses_instead_of_keeping_silent(stage):
     for number in range(5):
         stage.peer.send(RouteBatch([route(str(number))]))
     [refusal] = stage.peer.receive(LeaseBatch).answers
+    assert (refusal.code, refusal.retryable, refusal.retry_after_s) == ("queue_full", True, 0.1)
+
+
+def test_a_full_limiter_refuses_too(stage):
+    for number in range(5):
+        stage.peer.send(Admit(str(number), Charge("k")))
+    refusal = stage.peer.receive(Refusal)
     assert (refusal.code, refusal.retryable, refusal.retry_after_s) == ("queue_full", True, 0.1)
 
 

@@ -17,6 +17,8 @@ from tests.actors.control.rig import Rig, eventually
 from tests.actors.limiter.accounts import charged, limits
 from tests.actors.samples import announce, gateway, hello, load, memory, release, route
 from transport.messages.control import (
+    Admit,
+    Admitted,
     Budget,
     Hello,
     Lease,
@@ -295,6 +297,15 @@ def test_gateways_share_the_limits_of_a_key(rig):
     assert third.allowance.requests.remaining == 7
     rig.supervisor.tell(gateway(state="backoff"))
     eventually(lambda: fact(rig, "limiter.streams") == 1)
+
+
+def test_what_needs_no_engine_is_held_to_them_too(rig):
+    here, there = rig.peer("gateway:0#1"), rig.peer("gateway:1#1")
+    charge = charged(of=limits(requests=1)).charge
+    here.send(Admit("q", charge))
+    assert here.receive(Admitted).allowance.requests.remaining == 0
+    there.send(Admit("q", charge))
+    assert there.receive(Refusal).code == "rate_limit_exceeded"
 
 
 def test_what_gets_no_lease_costs_nothing(rig):

@@ -7,12 +7,13 @@ import pytest
 from actors.host import Host
 from actors.limiter import actor as limiter_actor
 from actors.limiter.actor import LimiterActor, Outlets
-from actors.limiter.messages import LimiterStatus
+from actors.limiter.messages import Asked, LimiterStatus
 from actors.registry.messages import GatewayDown
 from actors.router.messages import Releases, Routes, Unused
 from config.errors import ActorDied, QueueFull
 from tests.actors.limiter.accounts import GATEWAY, charged, limits
 from tests.actors.samples import release, route
+from transport.messages.control import Admit, Admitted
 from transport.messages.topology import ModelGone
 
 ASK_S = 5.0
@@ -24,7 +25,7 @@ class Stage:
         self.answers, self.routed, self.statuses = [], [], []
         self.full = False
         outlets = Outlets(
-            lambda peer, batch: self.answers.append((peer, batch.answers)),
+            lambda peer, it: self.answers.append((peer, getattr(it, "answers", it))),
             self.route,
             self.statuses.append,
         )
@@ -109,6 +110,24 @@ def test_after_a_failure_requests_go_on_without_limits(stage, caplog):
     assert [r.route_id for r in routed.routes] == ["good", "bad"]
     assert not stage.answers
     assert ticket(stage)  # its successor knows nothing of before
+
+
+def test_what_needs_no_engine_is_answered(stage):
+    charge = charged(of=limits(requests=1)).charge
+    for _ in range(2):
+        stage.tell(Asked(GATEWAY, Admit("q", charge)))
+    [(peer, admitted), (_, refusal)] = stage.answers
+    assert (peer, admitted.request_id, admitted.allowance.requests.remaining) == (GATEWAY, "q", 0)
+    assert (refusal.route_id, refusal.code) == ("q", "rate_limit_exceeded")
+    assert stage.routed == []
+
+
+def test_after_a_failure_it_is_let_through(stage, caplog):
+    caplog.set_level(logging.CRITICAL)
+    charge = charged(of=limits(requests=1), more={"requests": "many"}).charge
+    with pytest.raises(ActorDied):
+        stage.tell(Asked(GATEWAY, Admit("q", charge)))
+    assert stage.answers == [(GATEWAY, Admitted("q"))]
 
 
 def test_it_shows_whom_it_limits(monkeypatch):

@@ -11,6 +11,7 @@ from actors.limiter.policy import Limiter, cost_of
 from actors.registry.messages import GatewayDown
 from tests.actors.limiter.accounts import GATEWAY, charged, choices, limits
 from tests.actors.samples import route
+from transport.messages.control import Admit, Admitted
 
 
 @pytest.fixture
@@ -293,3 +294,41 @@ def test_in_any_time_nobody_gets_more_than_their_limits(orders):
             assert net <= limit + limit * span / MINUTE_S + 1e-3
     limiter.expire(now + 1000.0)
     assert (limiter.scopes, limiter.streams) == (0, 0)
+
+
+def admitted(limiter, now=0.0, **charge):
+    """What something is told that needs no engine."""
+    return limiter.admit(Admit("q", charged(**charge).charge), now)
+
+
+def test_what_needs_no_engine_counts_with_the_others(limiter):
+    of = limits(requests=2)
+    assert admits(limiter, charged(of=of))
+    answer = admitted(limiter, of=of)
+    assert (answer.request_id, answer.allowance.requests.remaining) == ("q", 0)
+    assert not admits(limiter, charged(of=of))
+    refusal = admitted(limiter, of=of)
+    assert (refusal.route_id, refusal.code, refusal.retry_after_s) == (
+        "q",
+        "rate_limit_exceeded",
+        30.0,
+    )
+    assert limiter.refused == {("key", "requests"): 2}
+    assert isinstance(admitted(limiter, of=of, now=30.0), Admitted)
+
+
+def test_what_needs_no_engine_is_no_stream_and_has_no_tokens(limiter):
+    of = limits(tokens=10, streams=1)
+    assert admits(limiter, charged("a", of=of, prompt_tokens=4, max_tokens=6))
+    tickets, _ = ask(limiter, charged("b", of=of, resumed=True))
+    limiter.settle(tickets["b"], 25, GATEWAY, 0.0)  # they are in debt now
+    assert admitted(limiter, of=of).allowance.tokens.remaining == 0
+    assert limiter.streams == 1
+
+
+def test_a_tenant_counts_what_needs_no_engine_too(limiter):
+    of = {"tenant": "t", "tenant_of": limits(requests=1)}
+    assert isinstance(admitted(limiter, key="a", **of), Admitted)
+    refusal = admitted(limiter, key="b", **of)
+    assert "this tenant" in refusal.message
+    assert refusal.allowance.requests.limit == 1
