@@ -19,8 +19,9 @@ _ROLES = {
     "assistant": "assistant",
     "tool": "tool",
 }
-_NOT_YET = ("audio", "function_call")
+_NOT_YET = ("audio", "images", "function_call")
 _ONLY = {
+    "refusal": "assistant",
     "tool_calls": "assistant",
     "reasoning_content": "assistant",
     "reasoning": "assistant",
@@ -61,9 +62,10 @@ def _template_message(message: ChatMessage, where: str, calls: set[str]) -> dict
             param=f"{where}.role",
         )
     _check_fields(message, role, where)
-    if message.content is None and not message.tool_calls:
+    content = message.refusal if message.content is None else message.content
+    if content is None and not (message.tool_calls or _thoughts(message)):
         raise InvalidRequest("a message needs content", param=f"{where}.content")
-    turn = {"role": role, "content": _text(message.content or "", f"{where}.content")}
+    turn = {"role": role, "content": _text(content or "", f"{where}.content")}
     if message.name is not None:
         turn["name"] = message.name
     return _TURNS[role](turn, message, where, calls)
@@ -88,8 +90,7 @@ def _plain_turn(turn: Turn, message: ChatMessage, where: str, calls: set[str]) -
 
 
 def _assistant_turn(turn: Turn, message: ChatMessage, where: str, calls: set[str]) -> Turn:
-    thoughts = message.reasoning_content or message.reasoning
-    if thoughts:
+    if thoughts := _thoughts(message):
         turn["reasoning_content"] = thoughts
     made = message.tool_calls or []
     if len(made) > MAX_CALLS:
@@ -101,6 +102,10 @@ def _assistant_turn(turn: Turn, message: ChatMessage, where: str, calls: set[str
             _template_call(call, f"{where}.tool_calls[{place}]") for place, call in enumerate(made)
         ]
     return turn
+
+
+def _thoughts(message: ChatMessage) -> str | None:
+    return message.reasoning_content or message.reasoning
 
 
 def _tool_turn(turn: Turn, message: ChatMessage, where: str, calls: set[str]) -> Turn:
@@ -149,12 +154,18 @@ def _arguments(text: str) -> dict[str, Any] | str:
 def _text(content: str | list[ContentPart], where: str) -> str:
     if isinstance(content, str):
         return content
-    for place, part in enumerate(content):
-        if part.type != "text":
-            raise InvalidRequest(
-                f"content of type '{clipped(part.type)}' is not supported; this model reads text",
-                param=f"{where}[{place}].type",
-            )
-        if part.text is None:
-            raise InvalidRequest("a text part needs text", param=f"{where}[{place}].text")
-    return "".join([part.text or "" for part in content])
+    return "".join([_part(part, where, place) for place, part in enumerate(content)])
+
+
+def _part(part: ContentPart, where: str, place: int) -> str:
+    if part.type not in ("text", "refusal"):
+        raise InvalidRequest(
+            f"content of type '{clipped(part.type)}' is not supported; this model reads text",
+            param=f"{where}[{place}].type",
+        )
+    text = part.text if part.type == "text" else part.refusal
+    if text is None:
+        raise InvalidRequest(
+            f"a {part.type} part needs {part.type}", param=f"{where}[{place}].{part.type}"
+        )
+    return text

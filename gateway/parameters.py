@@ -53,7 +53,7 @@ _TOKENS = Range(1)  # too many are cut to what the context holds
 _BEST = Range(0, MAX_TOP_LOGPROBS)
 RANGES: dict[str, Range] = {
     "temperature": Range(0, 2),
-    "top_p": Range(0, 1, over=True),
+    "top_p": Range(0, 1),
     "min_p": Range(0, 1),
     "top_k": Range(-1, 2**31 - 1),
     "xtc_probability": Range(0, 1),

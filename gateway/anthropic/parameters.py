@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from config.errors import ContextTooLong, InvalidRequest
-from gateway.anthropic.schema import TEMPERATURE, CountBody, MessagesBody, Tool, ToolChoice
+from gateway.anthropic.schema import TEMPERATURE, MessagesBody, PromptBody, Tool, ToolChoice
 from gateway.efforts import Effort, check_effort, effort_arguments
 from gateway.names import Names
 from gateway.parameters import Range
@@ -50,7 +50,7 @@ def generation_parameters(body: MessagesBody) -> GenerationParameters:
     )
 
 
-def prompt_parameters(body: CountBody) -> GenerationParameters:
+def prompt_parameters(body: PromptBody) -> GenerationParameters:
     """What of it changes the prompt.
 
     Raises:
@@ -59,7 +59,7 @@ def prompt_parameters(body: CountBody) -> GenerationParameters:
     return GenerationParameters(**_asked(body))
 
 
-def check_thinking(body: CountBody, text: TextModel) -> None:
+def check_thinking(body: PromptBody, text: TextModel) -> None:
     """See that the model can do what is said of its thoughts.
 
     Raises:
@@ -88,7 +88,7 @@ def told_in_our_names(places: Sequence[str]) -> Iterator[None]:
         raise ContextTooLong(f"prompt is too long: {error.message}") from error
 
 
-def _asked(body: CountBody) -> dict[str, Any]:
+def _asked(body: PromptBody) -> dict[str, Any]:
     choice = body.tool_choice
     single = choice is not None and choice.disable_parallel_tool_use is True
     form = body.output_config.format if body.output_config else None
@@ -151,7 +151,7 @@ def _choice(given: ToolChoice | None) -> str | dict[str, Any] | None:
     )
 
 
-def _template_arguments(body: CountBody) -> dict[str, Any] | None:
+def _template_arguments(body: PromptBody) -> dict[str, Any] | None:
     """Whether to think is not said by the effort here."""
     arguments = effort_arguments(body.output_config.effort if body.output_config else None)
     arguments.pop("enable_thinking", None)
@@ -160,7 +160,7 @@ def _template_arguments(body: CountBody) -> dict[str, Any] | None:
     return arguments or None
 
 
-def _thinks(body: CountBody) -> bool | None:
+def _thinks(body: PromptBody) -> bool | None:
     """Whether the model is to think, where that is said."""
     if body.thinking is None:
         return None

@@ -93,8 +93,8 @@ class Metadata(Struct, frozen=True):
     user_id: str | None = None
 
 
-class CountBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`POST /v1/messages/count_tokens`.
+class PromptBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is said to the model.
 
     `cache_control` changes nothing here: prefixes are stored and found without being marked. What
     comes after it is known and not done, and may be sent with the values that ask for nothing.
@@ -113,9 +113,31 @@ class CountBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mcp_servers: Any = None
     context_management: Any = None
     output_format: Any = None
+    container: Any = None
+    inference_geo: Any = None
+    diagnostics: Any = None
+    compaction: Any = None
+    fallbacks: Any = None
+    fallback_credit_token: Any = None
+    billing_policy: Any = None
+    thread: Any = None
 
 
-class MessagesBody(CountBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CountBody(PromptBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`POST /v1/messages/count_tokens`; clients send what they would have answered, and the rest of
+    that changes nothing here."""
+
+    max_tokens: Any = None
+    stream: Any = None
+    stop_sequences: Any = None
+    temperature: Any = None
+    top_p: Any = None
+    top_k: Any = None
+    metadata: Any = None
+    service_tier: Any = None
+
+
+class MessagesBody(PromptBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`POST /v1/messages`; `service_tier`, too, changes nothing here."""
 
     max_tokens: int
@@ -126,15 +148,6 @@ class MessagesBody(CountBody, frozen=True, kw_only=True, forbid_unknown_fields=T
     top_k: int | None = None
     metadata: Metadata | None = None
     service_tier: str | None = None
-
-    container: Any = None
-    inference_geo: Any = None
-    diagnostics: Any = None
-    compaction: Any = None
-    fallbacks: Any = None
-    fallback_credit_token: Any = None
-    billing_policy: Any = None
-    thread: Any = None
 
 
 _INERT: dict[str, tuple[Any, ...]] = {
@@ -157,6 +170,7 @@ _INERT: dict[str, tuple[Any, ...]] = {
 }
 TEMPERATURE = Range(0, 1)
 _IGNORED = ("cache_control", "service_tier")
+_IGNORED_IN_COUNTS = set(CountBody.__struct_fields__) - set(PromptBody.__struct_fields__)
 _INSTEAD = {
     "mcp_servers": "; run them yourself and send their tools",
     "output_format": "; use output_config.format",
@@ -164,6 +178,4 @@ _INSTEAD = {
 read_messages = BodyReader(
     MessagesBody, _INERT, _INSTEAD, _IGNORED, RANGES | {"temperature": TEMPERATURE}
 ).read
-read_count = BodyReader(
-    CountBody, _INERT, _INSTEAD, _IGNORED, RANGES | {"temperature": TEMPERATURE}
-).read
+read_count = BodyReader(CountBody, _INERT, _INSTEAD, {*_IGNORED, *_IGNORED_IN_COUNTS}).read

@@ -1,4 +1,4 @@
-"""What stands after the question mark of a target, read by the type that its description is made of."""
+"""Queries, read by the types that their description is made of."""
 
 from collections.abc import Mapping
 from typing import TypeVar

@@ -12,7 +12,6 @@ from transport.parameters import clipped
 
 MAX_PAGE = 100
 PAGE = 20
-MAX_EVENT = 1_000_000_000
 _NOTHING = "Accepted, and changes nothing."
 Include = Annotated[
     Any,
@@ -32,7 +31,7 @@ class RetrieveQuery(Struct, frozen=True):
     ] = False
     starting_after: Annotated[
         int,
-        Meta(ge=-1, le=MAX_EVENT, description="Only the events after the one of this number."),
+        Meta(ge=-1, description="Only the events after the one of this number."),
     ] = -1
     include: Include = None
     include_obfuscation: Annotated[bool, Meta(description=_NOTHING)] = False

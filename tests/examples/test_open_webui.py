@@ -1,6 +1,7 @@
-"""Requests as Open WebUI 0.12 sends them to a connection of the kind OpenAI."""
+"""Requests as Open WebUI 0.12.4 was seen to send them to a connection of the kind OpenAI."""
 
 import json
+import urllib.error
 import urllib.request
 
 import pytest
@@ -17,7 +18,64 @@ TOOL = {
         "required": ["city"],
     },
 }
-CALL = {"name": "get_weather", "arguments": '{"city": "Paris"}'}
+CALL = {"name": "get_weather", "arguments": '{"city":"Paris"}'}
+RESULT = '{"temperature": 21, "condition": "sunny"}'
+WEATHER = {"role": "user", "content": "What is the weather in Paris?"}
+# Some of its own, which it sends with each chat.
+ITS_TOOLS = [
+    {
+        "name": "get_current_timestamp",
+        "description": "Get the current Unix timestamp in seconds.",
+        "parameters": {"properties": {}, "type": "object"},
+    },
+    {
+        "name": "ask_user",
+        "description": "Ask the user clarifying questions before continuing.",
+        "parameters": {
+            "properties": {
+                "questions": {
+                    "description": "1-3 question objects",
+                    "items": {"additionalProperties": True, "type": "object"},
+                    "type": "array",
+                },
+                "timeout_ms": {"default": 120000, "type": "integer"},
+            },
+            "required": ["questions"],
+            "type": "object",
+        },
+    },
+    {
+        "name": "create_skill",
+        "description": "Create a skill.",
+        "parameters": {
+            "properties": {
+                "files": {
+                    "items": {
+                        "additionalProperties": False,
+                        "properties": {
+                            "path": {"type": "string"},
+                            "encoding": {"const": "base64", "type": "string"},
+                        },
+                        "required": ["path"],
+                        "type": "object",
+                    },
+                    "type": "array",
+                }
+            },
+            "type": "object",
+        },
+    },
+]
+TITLE = """### Task:
+Generate a concise title summarizing the chat history.
+### Output:
+JSON format: { "title": "your concise title here" }
+### Chat History:
+<chat_history>
+USER: What is the capital of France?
+ASSISTANT: \n</chat_history>"""
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+LIKELIEST = {"top_p": 0}, {"temperature": 0}
 STREAM = {"model": "demo", "stream": True, "stream_options": {"include_usage": True}}
 CONTROLS = {
     "temperature": 0.8,
@@ -95,24 +153,96 @@ def test_its_controls(chat):
 def test_a_round_of_tools(chat):
     """The call is sent back as text and calls, with what it keeps of a model's thoughts."""
     asked = STREAM | {"tools": [{"type": "function", "function": TOOL}], "temperature": 0}
-    question = {"role": "user", "content": "What is the weather in Paris?"}
-    _, calls, _ = chat(asked | {"messages": [question]})
-    assert "".join(call["function"]["arguments"] for call in calls) == CALL["arguments"]
+    _, calls, _ = chat(asked | {"messages": [WEATHER]})
+    assert json.loads("".join(call["function"]["arguments"] for call in calls)) == {"city": "Paris"}
     called = {
         "role": "assistant",
         "content": "",
         "tool_calls": [{"id": calls[0]["id"], "type": "function", "function": CALL}],
         "reasoning_details": [{"type": "reasoning.text", "text": "hm"}],
     }
-    result = {"role": "tool", "tool_call_id": calls[0]["id"], "content": '{"temperature": 21}'}
-    text, calls, _ = chat(asked | {"messages": [question, called, result]})
+    result = {"role": "tool", "tool_call_id": calls[0]["id"], "content": RESULT}
+    text, calls, _ = chat(asked | {"messages": [WEATHER, called, result]})
     assert ("21" in text, calls) == (True, [])
 
 
-def test_a_title_in_the_background(send):
-    body = {"model": "demo", "messages": [QUESTION], "stream": False, "max_tokens": 1000}
+def test_what_was_said_goes_on_without_the_tools(chat):
+    called = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "call_1", "type": "function", "function": CALL}],
+    }
+    result = {"role": "tool", "tool_call_id": "call_1", "content": RESULT}
+    said = {"role": "assistant", "content": "The result is temperature 21, condition sunny."}
+    text, calls, _ = chat(
+        STREAM | {"messages": [WEATHER, called, result, said, QUESTION], "temperature": 0}
+    )
+    assert (bool(text), calls) == (True, [])
+
+
+def test_an_answer_that_it_wants_continued(chat):
+    said = {"role": "assistant", "content": "1, 2, 3, 4"}
+    question = {"role": "user", "content": "Count from 1 to 20."}
+    text, _, _ = chat(STREAM | {"messages": [question, said], "temperature": 0})
+    assert "20" in text
+
+
+def test_its_own_tools(chat):
+    tools = [{"type": "function", "function": it} for it in ITS_TOOLS]
+    text, calls, _ = chat(STREAM | {"messages": [QUESTION], "tools": tools})
+    assert text or calls
+
+
+def test_no_more_than_the_likeliest_token(chat):
+    """The left end of its slider."""
+    one, other = (chat(STREAM | {"messages": [QUESTION]} | it)[0] for it in LIKELIEST)
+    assert one == other == "The capital of France is Paris."
+
+
+@pytest.mark.parametrize("more", [{"max_tokens": 1000}, {}], ids=["title", "tags and follow-ups"])
+def test_a_task_in_the_background(send, more):
+    messages = [{"role": "user", "content": TITLE}]
+    body = {"model": "demo", "messages": messages, "stream": False} | more
     answer = json.loads(send("chat/completions", body))
     assert answer["choices"][0]["message"]["content"]
+
+
+def test_tokens_that_its_own_messages_endpoint_counts(send):
+    """It passes on the whole request."""
+    body = {
+        "model": "demo",
+        "max_tokens": 50,
+        "system": "Be kind.",
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Who are you?"}]}],
+        "metadata": {"user_id": "x"},
+        "temperature": 0,
+        "stream": True,
+        "thinking": {"type": "disabled"},
+        "top_k": 5,
+        "stop_sequences": ["x"],
+        "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object"}}],
+        "tool_choice": {"type": "auto"},
+    }
+    assert json.loads(send("messages/count_tokens", body))["input_tokens"] > 20
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            {"messages": [{"role": "user", "content": [IMAGE]}]},
+            "content of type 'image_url' is not supported; this model reads text",
+        ),
+        ({"reasoning_effort": "medium"}, "the model 'demo' does not think; leave it out"),
+        ({"repeat_penalty": 1.1}, "unknown parameter 'repeat_penalty'; did you mean "),
+    ],
+)
+def test_what_it_shows_of_what_cannot_be_done(send, more, message):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        send("chat/completions", STREAM | {"messages": [QUESTION]} | more)
+    with caught.value as answer:
+        assert answer.code == 400
+        assert json.loads(answer.read())["error"]["message"].startswith(message)
 
 
 def test_a_connection_of_the_kind_responses(send):
@@ -132,6 +262,30 @@ def test_a_connection_of_the_kind_responses(send):
         "top_p": 0.9,
     }
     assert "Paris" in send("responses", body)
+
+
+def test_a_round_of_tools_of_the_kind_responses(send):
+    question = {
+        "type": "message",
+        "role": "user",
+        "content": [{"type": "input_text", "text": WEATHER["content"]}],
+    }
+    body = {
+        "stream": True,
+        "model": "demo",
+        "temperature": 0,
+        "top_p": 0.9,
+        "seed": 7,
+        "top_k": 4,
+        "tools": [TOOL | {"type": "function", "strict": False}],
+        "input": [
+            question,
+            CALL | {"type": "function_call", "call_id": "call_1"},
+            {"type": "function_call_output", "call_id": "call_1", "output": RESULT},
+        ],
+        "max_output_tokens": 100,
+    }
+    assert "temperature 21" in send("responses", body)
 
 
 def test_embeddings_of_documents(send):

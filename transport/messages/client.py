@@ -15,10 +15,11 @@ CLIENT_PROTOCOL = 1  # grows with every change that an older client would misrea
 
 
 class ContentPart(Struct, frozen=True):
-    """A part of a message; `text` is the one type understood so far."""
+    """A part of a message; understood so far are the types `text` and `refusal`."""
 
     type: str
     text: str | None = None
+    refusal: str | None = None
 
 
 class FunctionCall(Struct, frozen=True):
@@ -40,8 +41,8 @@ class ToolCall(Struct, frozen=True):
 class ChatMessage(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One turn of a conversation.
 
-    The fields after `name` are what clients echo from earlier answers; the last ones are what
-    LiteLLM and Open WebUI keep of those of others, and nothing is done with them.
+    The fields after `name` are what clients echo from earlier answers; with the last ones, which
+    OpenAI's client, LiteLLM and Open WebUI add to them, nothing is done.
     """
 
     role: str
@@ -50,11 +51,13 @@ class ChatMessage(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     refusal: str | None = None
     annotations: list[Any] | None = None
     audio: dict[str, Any] | None = None
+    images: list[Any] | None = None
     function_call: dict[str, Any] | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None  # what a `tool` message answers
     reasoning_content: str | None = None  # what the assistant thought
     reasoning: str | None = None  # its other name
+    parsed: Any = None
     reasoning_details: Any = None
     reasoning_items: Any = None
     thinking_blocks: Any = None

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from gateway.http.answers import REQUEST_ID
+from gateway.http.body import READERS
 from gateway.http.caller import SECONDS, SESSION, TIMEOUT
 from gateway.http.errors import AnthropicErrorReply, ErrorReply
 from gateway.http.openapi.schemas import JsonSchema, of_query, schemas_of
@@ -97,7 +98,7 @@ def _parameters(route: Route) -> list[Json]:
 def _responses(route: Route, schemas: Mapping[Any, JsonSchema]) -> Json:
     media_type = route.media_type.partition(";")[0]
     answer = {media_type: _content(schemas[route.answer] if route.answer else None)}
-    if any("stream" in getattr(it, "__struct_fields__", ()) for it in (route.body, route.query)):
+    if _streams(route.body) or _streams(route.query):
         answer["text/event-stream"] = _content(None)
     found = {"200": _response("OK", answer)}
     for status, kind in route.also.items():
@@ -106,6 +107,12 @@ def _responses(route: Route, schemas: Mapping[Any, JsonSchema]) -> Json:
     for failure in [*map(str, _failures(route)), "default"]:
         found.setdefault(failure, {"$ref": f"#/components/responses/{route.shape}_{failure}"})
     return found
+
+
+def _streams(asked: type | None) -> bool:
+    """Whether this can ask for a stream."""
+    ignored = READERS[asked].ignored if asked in READERS else ()
+    return "stream" in getattr(asked, "__struct_fields__", ()) and "stream" not in ignored
 
 
 def _failures(route: Route) -> list[int]:

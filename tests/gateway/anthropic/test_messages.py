@@ -212,6 +212,18 @@ def test_tokens_are_counted_as_they_are_read():
     assert (status, answer) == (200, {"input_tokens": len(request_of(ASK | body).tokens)})
 
 
+def test_all_that_would_be_asked_may_be_sent_to_be_counted():
+    """Open WebUI does so."""
+    body = {"model": "demo", "messages": TURNS, "system": "Be kind."}
+    rest = {"max_tokens": 50, "stream": True, "stop_sequences": ["x"], "temperature": 0, "top_k": 5}
+    rest |= {"top_p": 0.9, "metadata": {"user_id": "x"}, "service_tier": "auto"}
+    request_of(body | rest | {"stream": False})
+    one, other = (exchange(says(""), it, COUNT)[:2] for it in (body, body | rest))
+    assert one == other
+    told = refusal(body | {"nonsense": 1}, COUNT)
+    assert told["error"]["message"] == "unknown parameter 'nonsense'"
+
+
 def test_tokens_over_the_context_are_counted_too():
     turns = [{"role": "user", "content": "word " * 20_000}]
     status, answer, _ = exchange(says(""), {"messages": turns}, COUNT)

@@ -55,6 +55,8 @@ def test_every_endpoint_says_who_may_ask_and_how_errors_look(document):
     assert errors["429"] == {"$ref": "#/components/responses/anthropic_429"}
     answers = operations["post", "/v1/chat/completions"]["responses"]["200"]["content"]
     assert answers.keys() == {"application/json", "text/event-stream"}
+    count = operations["post", "/v1/messages/count_tokens"]["responses"]["200"]["content"]
+    assert count.keys() == {"application/json"}
     assert operations["get", "/metrics"]["responses"]["200"]["content"].keys() == {"text/plain"}
     ready = operations["get", "/ready"]["responses"]["503"]["content"]["application/json"]
     assert ready["schema"]["$ref"].endswith("/Readiness")
@@ -65,8 +67,8 @@ def test_what_is_refused_and_ignored_and_out_of_range_is_in_it(document):
     assert properties["functions"]["enum"] == [[], None]
     assert "use tools" in properties["functions"]["description"]
     assert properties["metadata"]["description"] == "Accepted, and changes nothing."
-    number, nothing = properties["top_p"]["anyOf"]
-    assert (number["exclusiveMinimum"], number["maximum"], nothing) == (0, 1, {"type": "null"})
+    number, nothing = properties["repetition_penalty"]["anyOf"]
+    assert (number["exclusiveMinimum"], number["maximum"], nothing) == (0, 10, {"type": "null"})
 
 
 def test_no_version_and_no_path_of_ours_is_told(document):
@@ -121,3 +123,19 @@ def test_every_name_that_is_refused_or_ignored_is_one_of_the_body_s():
         fields = {it.encode_name for it in msgspec.structs.fields(kind)}
         assert reader.inert.keys() | reader.ranges.keys() <= fields, kind
         assert not reader.inert.keys() & reader.ignored, kind
+
+
+def test_what_may_stand_in_a_query_is_in_it(document):
+    paths = document["paths"]
+    one = paths["/v1/responses/{id}"]
+    asked = {it["name"]: it for it in one["get"]["parameters"] if it.get("in") == "query"}
+    assert asked.keys() == {"stream", "starting_after", "include", "include_obfuscation"}
+    assert asked["stream"]["schema"] == {"type": "boolean", "default": False}
+    assert asked["include"]["schema"] == {"type": "array", "items": {"type": "string"}}
+    assert "events" in asked["stream"]["description"]
+    assert one["get"]["responses"]["400"]
+    assert "text/event-stream" in one["get"]["responses"]["200"]["content"]
+    assert not [it for it in one["delete"]["parameters"] if it.get("in") == "query"]
+    listing = paths["/v1/responses/{id}/input_items"]["get"]["parameters"]
+    limit = next(it["schema"] for it in listing if it.get("name") == "limit")
+    assert limit == {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}

@@ -171,6 +171,8 @@ def test_items_are_listed_in_pages(tmp_path):
         texts = [it.content[0].text for it in page.data]
         assert texts == ["0", "1", "2", "3", "4", "Hello.", "5"]
         assert (page.first_id, page.has_more) == (page.data[0].id, False)
+        told = await two.responses.input_items.list(made.id, include=[], extra_query={"v": "1"})
+        assert len(told.data) == 5
         for wrong in ({"limit": 0}, {"order": "up"}, {"after": "x"}, {"limit": "many"}):
             with pytest.raises(openai.BadRequestError) as caught:
                 await two.responses.input_items.list(made.id, **wrong)
