@@ -313,8 +313,10 @@ class Dispatcher:
         stream.longest_gap_s = max(stream.longest_gap_s, stream.max_gap_s)
         stream.lease = stream.link = None
         charge = stream.request.charge
-        if leave.cancel or (charge is not None and charge.limits_streams):
+        if leave.cancel:
             self._flusher.soon()
+        elif charge is not None and charge.limits_streams:
+            self._flusher.after_answers()
         else:
             self._flusher.later()
 

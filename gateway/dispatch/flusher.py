@@ -21,6 +21,10 @@ class Flusher:
             self._soon = True
             self._loop.call_soon(self._run)
 
+    def after_answers(self) -> None:
+        """Once what became ready in this turn was written to clients, who wait for that first."""
+        self._loop.call_soon(self.soon)
+
     def now(self) -> None:
         """Instead of soon: a turn of the loop less, for those who are sure that all is there."""
         if self._soon:

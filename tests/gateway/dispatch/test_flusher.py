@@ -49,6 +49,16 @@ def test_now_is_instead_of_soon():
     assert flushed == [1]
 
 
+def test_answers_that_are_ready_go_out_before():
+    loop, flushed, it = flusher()
+    it.after_answers()
+    it.now()
+    loop.call_soon(lambda: flushed.append("an answer"))
+    loop.turn()
+    loop.turn()
+    assert flushed == ["an answer", 1]
+
+
 def test_what_has_time_goes_with_what_has_none():
     loop, flushed, it = flusher()
     it.later()
