@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 LATER_S = 0.005
+AT_ONCE = 32
 
 
 class Flusher:
@@ -13,11 +14,17 @@ class Flusher:
         self._loop = loop
         self._flush = flush
         self._soon = self._later = False
+        self._asked = 0
         self._timed = False  # a timer runs, of this `later` or of one that was served before
 
     def soon(self) -> None:
-        """Once this turn of the loop has collected all it produces."""
-        if not self._soon:
+        """Once this turn of the loop has collected all it produces, or `AT_ONCE` asked: then the
+        others have something to do while it goes on."""
+        self._asked += 1
+        if self._asked == AT_ONCE:
+            self._soon = True
+            self._run()
+        elif not self._soon:
             self._soon = True
             self._loop.call_soon(self._run)
 
@@ -50,4 +57,5 @@ class Flusher:
         """Once; whatever else was to do the same finds it done."""
         if self._soon or self._later:
             self._soon = self._later = False
+            self._asked = 0
             self._flush()

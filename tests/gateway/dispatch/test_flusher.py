@@ -1,6 +1,6 @@
 """On a loop whose time the test says."""
 
-from gateway.dispatch.flusher import Flusher
+from gateway.dispatch.flusher import AT_ONCE, Flusher
 
 
 class Loop:
@@ -90,3 +90,12 @@ def test_there_is_one_timer_at_most():
     it.later()
     loop.wait()
     assert flushed == [1] * 5
+
+
+def test_a_part_of_very_many_goes_out_before_the_turn_is_over():
+    loop, flushed, it = flusher()
+    for _ in range(AT_ONCE + 1):
+        it.soon()
+    assert flushed == [1]
+    loop.turn()
+    assert flushed == [1, 1]
