@@ -9,6 +9,7 @@ from config.errors import (
     RequestTimeout,
 )
 from config.settings import CircuitBreakerSettings
+from gateway.dispatch.flusher import AT_ONCE
 from tests.gateway.dispatch.house import (
     PATIENT_S,
     assert_whole,
