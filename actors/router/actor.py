@@ -105,8 +105,12 @@ class RouterActor(Actor):
         for answer in answers:
             admission = message.admissions.get(answer.route_id)
             if admission is not None and isinstance(answer, Lease):
-                ticket, allowance = admission.ticket, admission.allowance
-                answer = msgspec.structs.replace(answer, ticket=ticket, allowance=allowance)
+                answer = msgspec.structs.replace(
+                    answer,
+                    ticket=admission.ticket,
+                    allowance=admission.allowance,
+                    scarce=admission.scarce,
+                )
             elif admission is not None:
                 unused.append(admission)
             told.append(answer)
