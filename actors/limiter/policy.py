@@ -143,11 +143,10 @@ class Limiter:
         now: float,
     ) -> None:
         allowance = _allowance(scopes, now)
-        scarce = any(scope.is_scarce for scope in scopes)
         for route, cost in zip(group, costs, strict=True):
             ticket_id = f"{self._name}-{next(self._numbers)}"
             self._tickets[ticket_id] = Ticket(owner, scopes, cost, lease_ends_at(route, now))
-            decision.admissions[route.route_id] = Admission(ticket_id, allowance, scarce)
+            decision.admissions[route.route_id] = Admission(ticket_id, allowance)
         decision.routes += group
 
 

@@ -71,12 +71,6 @@ class Scope:
         buckets = (self.requests, self.tokens)
         return not self.streams and all(b is None or b.has(b.size, now) for b in buckets)
 
-    @property
-    def is_scarce(self) -> bool:
-        """Whether more than half of the streams that there may be are running."""
-        most = self.limits.concurrent_streams
-        return most is not None and 2 * self.streams > most
-
     def lack(self, cost: Cost, now: float) -> Lack | None:
         """What has to be waited for longest; None: nothing."""
         found = (self._requests(cost, now), self._tokens(cost, now), self._streams(cost))

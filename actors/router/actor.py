@@ -105,12 +105,8 @@ class RouterActor(Actor):
         for answer in answers:
             admission = message.admissions.get(answer.route_id)
             if admission is not None and isinstance(answer, Lease):
-                answer = msgspec.structs.replace(
-                    answer,
-                    ticket=admission.ticket,
-                    allowance=admission.allowance,
-                    scarce=admission.scarce,
-                )
+                ticket, allowance = admission.ticket, admission.allowance
+                answer = msgspec.structs.replace(answer, ticket=ticket, allowance=allowance)
             elif admission is not None:
                 unused.append(admission)
             told.append(answer)

@@ -13,7 +13,6 @@ class Admission(Struct, frozen=True):
 
     ticket: str
     allowance: Allowance | None
-    scarce: bool = False  # as of the lease
 
 
 class Routes(Struct, frozen=True):

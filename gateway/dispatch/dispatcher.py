@@ -311,11 +311,11 @@ class Dispatcher:
         if self._control is not None:
             self._control.release(stream.release(leave.outcome, now))
         stream.longest_gap_s = max(stream.longest_gap_s, stream.max_gap_s)
-        scarce = stream.lease.scarce
         stream.lease = stream.link = None
+        charge = stream.request.charge
         if leave.cancel:
             self._flusher.soon()
-        elif scarce:
+        elif charge is not None and charge.limits_streams:
             self._flusher.after_answers()
         else:
             self._flusher.later()

@@ -39,8 +39,7 @@ class FakeControl(SocketThread):
     It works from its construction on, with sockets in `directory`. To restart it: `die`, then a
     new one with the next incarnation. Models are those named here and those of engines that said
     hello. `mute` makes it answer no route and no `Admit`. `limit` says what is left to whom one is
-    charged, or refuses it; `scarce` is what leases say of streams. `received` holds the last
-    messages.
+    charged, or refuses it. `received` holds the last messages.
     """
 
     def __init__(
@@ -58,7 +57,6 @@ class FakeControl(SocketThread):
         self.received: deque[ToControl] = deque(maxlen=10_000)
         self.mute = False
         self.limit: Callable[[Route | Admit], Allowance | RateLimited] = lambda _: Allowance()
-        self.scarce = False
         self._models = set(models)
         self._room = leases_per_engine
         self._engines: dict[str, EngineUp] = {}
@@ -130,8 +128,7 @@ class FakeControl(SocketThread):
         answer = self._choose(route)
         if allowed is not None and isinstance(answer, Lease):
             ticket = f"ticket of {answer.lease_id}"
-            told = {"ticket": ticket, "allowance": allowed, "scarce": self.scarce}
-            return msgspec.structs.replace(answer, **told)
+            return msgspec.structs.replace(answer, ticket=ticket, allowance=allowed)
         return answer
 
     def _admitted(self, asked: Admit) -> Admitted | Refusal:

@@ -135,16 +135,6 @@ def test_streams_at_a_time(limiter):
     assert admits(limiter, charged("c", of=of), now=1000.0)
 
 
-def test_streams_are_scarce_when_over_half_of_them_run(limiter):
-    told = []
-    for name in "abc":
-        decision = limiter.decide([charged(name, of=limits(streams=3))], GATEWAY, 0.0)
-        told.append(decision.admissions[name].scarce)
-    assert told == [False, True, True]
-    other = charged("d", "other", of=limits(requests=99))
-    assert not limiter.decide([other], GATEWAY, 0.0).admissions["d"].scarce
-
-
 def test_more_answers_at_once_than_streams_can_never_pass(limiter):
     _, refusals = ask(limiter, *choices(3, limits(streams=2)))
     assert [refusal.code for refusal in refusals] == ["request_over_limit"] * 3

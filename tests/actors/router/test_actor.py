@@ -70,13 +70,13 @@ def test_what_limits_took_for_a_refusal_goes_back(stage):
     router.tell(ModelStatus("m", "ready", 1, 1))
     router.tell(up())
     left = Allowance(Left(5, 4, 1.0))
-    admissions = {"a": Admission("t1", left, scarce=True), "b": Admission("t2", left)}
+    admissions = {"a": Admission("t1", left), "b": Admission("t2", left)}
     routes = [route("a"), route("b", model="nope"), route("c")]
     router.ask(Routes(b"g", routes, admissions), ASK_S)
     [(_, batch)] = answers
     told = {answer.route_id: answer for answer in batch.answers}
-    assert (told["a"].ticket, told["a"].allowance, told["a"].scarce) == ("t1", left, True)
-    assert (told["c"].ticket, told["c"].allowance, told["c"].scarce) == ("", None, False)
+    assert (told["a"].ticket, told["a"].allowance) == ("t1", left)
+    assert (told["c"].ticket, told["c"].allowance) == ("", None)
     assert told["b"].code == "model_not_found"
     assert unused == [Unused(b"g", ["t2"])]
 

@@ -60,11 +60,10 @@ async def test_a_charge_goes_with_the_route_and_its_cost_with_the_release(house)
 
 @in_house
 @patch("gateway.dispatch.flusher.LATER_S", 3600.0)
-async def test_where_streams_are_scarce_nobody_waits_for_one_that_is_over(house):
+async def test_who_may_have_so_many_streams_waits_for_none_that_is_over(house):
     await house.open("e0")
-    for scarce in (False, True):
-        house.control.scarce = scarce
-        await submit(house, request(charge=CHARGE)).ended()
+    for limits in (KeyLimits(), KeyLimits(concurrent_streams=1)):
+        await submit(house, request(charge=Charge("k", tenant_limits=limits))).ended()
     assert len(await released(house, 2)) == 2
 
 
