@@ -312,11 +312,10 @@ class Dispatcher:
             self._control.release(stream.release(leave.outcome, now))
         stream.longest_gap_s = max(stream.longest_gap_s, stream.max_gap_s)
         stream.lease = stream.link = None
-        charge = stream.request.charge
-        if leave.cancel or (charge is not None and charge.limits_streams):
+        if leave.cancel:
             self._flusher.soon()
         else:
-            self._flusher.later()
+            self._flusher.after_answers()
 
     def _end(self, stream: Stream, step: End, now: float) -> None:
         self._leave(stream, step.leave, now)

@@ -29,6 +29,8 @@ class State(enum.Enum):
     RUNNING = "running"  # an engine has it
     ENDED = "ended"
 
+    __hash__ = object.__hash__  # Enum's own is written in Python, and each step looks for a rule
+
 
 class Stream:
     """A request from `submit` to its end. An attempt is its stay on one engine."""

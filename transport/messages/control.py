@@ -47,14 +47,6 @@ class Charge(Struct, frozen=True, omit_defaults=True):
     streams: int = 1  # 0: nothing is written, as for embeddings
     group: int = 0  # the same for all routes of one client's request; 0: it has no others
 
-    @property
-    def limits_streams(self) -> bool:
-        """Whether a release is waited for: another of their requests may come in elsewhere."""
-        key, tenant = self.key_limits, self.tenant_limits
-        if key is not None and key.concurrent_streams is not None:
-            return True
-        return tenant is not None and tenant.concurrent_streams is not None
-
 
 class Route(Struct, frozen=True):
     """Asks for an engine; answered with a `Lease` or a `Refusal` of the same `route_id`.

@@ -9,6 +9,7 @@ from config.errors import (
     RequestTimeout,
 )
 from config.settings import CircuitBreakerSettings
+from gateway.dispatch.flusher import AT_ONCE
 from tests.gateway.dispatch.house import (
     PATIENT_S,
     assert_whole,
@@ -63,11 +64,19 @@ async def test_a_stop_token_ends_the_sequence_and_is_counted(house):
 @in_house
 async def test_one_loop_turn_makes_one_message_to_each(house):
     await house.open("e0", "e1")
-    sinks = [house.submit(seed=seed) for seed in range(50)]
+    sinks = [house.submit(seed=seed) for seed in range(30)]
     await asyncio.gather(*(sink.ended() for sink in sinks))
-    assert [len(batch) for batch in routes(house)] == [50]
+    assert [len(batch) for batch in routes(house)] == [30]
     for engine in house.engines.values():
-        assert [len(batch.items) for batch in engine.received] == [25]
+        assert [len(batch.items) for batch in engine.received] == [15]
+
+
+@in_house(models=("fake",))
+async def test_of_very_many_a_part_goes_out_before_the_turn_is_over(house):
+    await house.open("e0")
+    sinks = [house.submit(seed=seed) for seed in range(AT_ONCE + 8)]
+    await asyncio.gather(*(sink.ended() for sink in sinks))
+    assert [len(batch) for batch in routes(house)] == [AT_ONCE, 8]
 
 
 @in_house(models=("fake",))

@@ -1,25 +1,17 @@
 """On a loop whose time the test says."""
 
-from gateway.dispatch.flusher import Flusher
+from gateway.dispatch.flusher import AT_ONCE, Flusher
 
 
 class Loop:
     def __init__(self):
-        self.soon, self.late = [], []
+        self.soon = []
 
     def call_soon(self, run):
         self.soon.append(run)
 
-    def call_later(self, delay_s, run):
-        self.late.append(run)
-
     def turn(self):
         runs, self.soon = self.soon, []
-        for run in runs:
-            run()
-
-    def wait(self):
-        runs, self.late = self.late, []
         for run in runs:
             run()
 
@@ -49,34 +41,21 @@ def test_now_is_instead_of_soon():
     assert flushed == [1]
 
 
-def test_what_has_time_goes_with_what_has_none():
+def test_answers_that_are_ready_go_out_before():
     loop, flushed, it = flusher()
-    it.later()
-    it.soon()
+    it.after_answers()
+    it.after_answers()
+    it.now()
+    loop.call_soon(lambda: flushed.append("an answer"))
     loop.turn()
-    loop.wait()
-    assert flushed == [1]
-
-
-def test_what_has_time_goes_alone_where_nothing_else_comes():
-    loop, flushed, it = flusher()
-    it.later()
     loop.turn()
-    assert flushed == []
-    loop.wait()
-    assert flushed == [1]
+    assert flushed == ["an answer", 1]
 
 
-def test_there_is_one_timer_at_most():
+def test_a_part_of_very_many_goes_out_before_the_turn_is_over():
     loop, flushed, it = flusher()
-    for _ in range(3):
-        it.later()
+    for _ in range(AT_ONCE + 1):
         it.soon()
-        loop.turn()
-    it.later()
-    assert len(loop.late) == 1
-    loop.wait()
-    assert flushed == [1] * 4
-    it.later()
-    loop.wait()
-    assert flushed == [1] * 5
+    assert flushed == [1]
+    loop.turn()
+    assert flushed == [1, 1]

@@ -1,7 +1,5 @@
 """What a request of somebody with limits tells control, and hears of it."""
 
-from unittest.mock import patch
-
 from config.errors import OverLimit, RateLimited
 from config.limits import Allowance, KeyLimits, Left
 from gateway.dispatch.types import Completed
@@ -56,15 +54,6 @@ async def test_a_charge_goes_with_the_route_and_its_cost_with_the_release(house)
     assert route.charge == CHARGE
     [release] = await released(house, 1)
     assert (release.ticket, release.used_tokens) == (f"ticket of {release.lease_id}", 25)
-
-
-@in_house
-@patch("gateway.dispatch.flusher.LATER_S", 3600.0)
-async def test_who_may_have_so_many_streams_waits_for_none_that_is_over(house):
-    await house.open("e0")
-    for limits in (KeyLimits(), KeyLimits(concurrent_streams=1)):
-        await submit(house, request(charge=Charge("k", tenant_limits=limits))).ended()
-    assert len(await released(house, 2)) == 2
 
 
 @in_house
