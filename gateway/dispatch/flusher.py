@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-AT_ONCE = 32
+AT_ONCE = 64
 
 
 class Flusher:
