@@ -1,7 +1,7 @@
 """One answer on its way: tokens come from the dispatcher, text goes to whoever asked."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -185,11 +185,12 @@ class Answer:
 class Answers:
     """The answers to one request: begun together, and taken back together."""
 
-    def __init__(self, begin: Iterable[Callable[[], Answer]]) -> None:
+    def __init__(self, begin: Iterable[Answer]) -> None:
+        """`begin` begins each when it is asked for it."""
         self._answers: list[Answer] = []
         try:
-            for one in begin:
-                self._answers.append(one())
+            for answer in begin:
+                self._answers.append(answer)
         except BaseException:
             self.cancel()
             raise

@@ -245,7 +245,7 @@ class Service:
         requests = self._accounts.together([one.requests for one in prepared])
         each = [(one, it) for one, of in zip(prepared, requests, strict=True) for it in of]
         return Answers(
-            partial(one.begin, self._dispatch, request, output)
+            one.begin(self._dispatch, request, output)
             for (one, request), output in zip(each, outputs, strict=True)
         )
 

@@ -38,15 +38,21 @@ class ByteLevelDetokenizer:
 
     def __init__(self, table: TokenBytes) -> None:
         self._table = table
-        self._decode = _Utf8("replace").decode
+        self._decoder: codecs.IncrementalDecoder | None = None  # from the first split character on
 
     def feed(self, tokens: list[int]) -> str:
         """See `Detokenizer`."""
-        return self._decode(b"".join([self._table[token] for token in tokens]))
+        data = b"".join([self._table[token] for token in tokens])
+        if self._decoder is None:
+            try:
+                return data.decode()
+            except UnicodeDecodeError:
+                self._decoder = _Utf8("replace")
+        return self._decoder.decode(data)
 
     def finish(self) -> str:
         """See `Detokenizer`."""
-        return self._decode(b"", True)
+        return "" if self._decoder is None else self._decoder.decode(b"", True)
 
 
 class StreamDetokenizer:
