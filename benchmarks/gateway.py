@@ -4,12 +4,15 @@ The real tree serves the demo model with an engine that answers at once (`fast_e
 with a key and limits that are never reached, so that all is checked and counted. The load comes
 from `wrk`. On Linux the gateway has core 0 for itself and all others share core 1. What a gateway
 adds is its answer's time less that of the engine, asked directly (`gateway_floor`) in the same run.
-Run: python -m benchmarks.gateway [--seconds 5]
+New text is other words in each request, known text the same words. With `--gateways 2` there are
+two, on a core each where there are four cores, else both on core 0.
+Run: python -m benchmarks.gateway [--seconds 5] [--gateways 2]
 """
 
 import argparse
 import contextlib
 import json
+import os
 import tempfile
 import time
 import urllib.error
@@ -17,7 +20,19 @@ import urllib.request
 from pathlib import Path
 
 from benchmarks.gateway_floor import ask_directly
-from benchmarks.load import HEADERS, KEY, KEY_ID, Cores, cpu_s, head, pin, row, wrk
+from benchmarks.load import (
+    HEADERS,
+    KEY,
+    KEY_ID,
+    NEW_TEXT,
+    Cores,
+    cores_for,
+    cpu_s,
+    head,
+    pin,
+    row,
+    wrk,
+)
 from config.limits import KeyLimits
 from gateway.auth.key_store import KeyStore
 from gateway.auth.keys import KeyRecord, digest
@@ -26,16 +41,15 @@ from tests.e2e.server import Server, wait_for
 ANSWER_TOKENS = 8
 NEVER_REACHED = KeyLimits(10**9, 10**9, 10**9)
 TOKEN_IDS = {"prompt": [300 + i for i in range(200)]}
-CHAT = {
-    "messages": [
-        {"role": "system", "content": "You are a helpful assistant. " * 8},
-        {"role": "user", "content": "Tell me about a fox who lost his way home. " * 18},
-    ]
-}
+SYSTEM = {"role": "system", "content": "You are a helpful assistant. " * 8}
+OFTEN_SAID = {"role": "user", "content": "Tell me about a fox who lost his way home. " * 18}
+NEWLY_SAID = {"role": "user", "content": NEW_TEXT}
 MORE = {"model": "fast", "max_tokens": ANSWER_TOKENS, "temperature": 0}
+CHATS = "/v1/chat/completions"
 LOADS = {
     "token ids": ("/v1/completions", TOKEN_IDS | MORE),
-    "chat of 1 KB": ("/v1/chat/completions", CHAT | MORE),
+    "chat of 1 KB, new text": (CHATS, {"messages": [SYSTEM, NEWLY_SAID]} | MORE),
+    "chat of 1 KB, known text": (CHATS, {"messages": [SYSTEM, OFTEN_SAID]} | MORE),
 }
 
 
@@ -127,16 +141,18 @@ def main():
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", choices=LOADS)
-    parser.add_argument("--connections", type=int, nargs="*", default=(1, 16, 64))
+    parser.add_argument("--connections", type=int, nargs="*", default=(1, 16, 64, 128))
+    parser.add_argument("--gateways", type=int, default=1)
     arguments = parser.parse_args()
     seconds = 2 if arguments.quick else arguments.seconds
     loads = {name: it for name, it in LOADS.items() if arguments.only in (None, name)}
     found = {name: {} for name in loads}
-    with fast_server() as server:
+    cores = cores_for(arguments.gateways, os.cpu_count())
+    with fast_server(arguments.gateways, cores) as server:
         head(*COLUMNS)
         for name, load in loads.items():
             for connections in arguments.connections:
-                measured, spent = measure(server, *load, connections, seconds)
+                measured, spent = measure(server, *load, connections, seconds, cores.load)
                 found[name][connections] = measured
                 show(name, connections, measured, spent)
         print()

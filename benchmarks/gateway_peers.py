@@ -2,14 +2,17 @@
 
 Each gets core 0 and the same load from `wrk` on core 1. The engine behind the others is an nginx on
 core 1 that answers with a fixed completion, which costs less than any engine; behind ours it is the
-`fast_engine`, over the real sockets. The peers are what is found under `--peers FOLDER`, a virtual
-environment each: `FOLDER/NAME/bin/...`. Ours checks a key, counts its limits, tokenises, routes.
+`fast_engine`, over the real sockets. Ours checks a key, counts its limits, tokenises, routes. The
+peers are what is found under `--peers FOLDER`, a virtual environment each, made so:
+`uv venv FOLDER/litellm; uv pip install --python FOLDER/litellm/bin/python "litellm[proxy]"`, and
+`vllm-router` and `sglang-router` likewise.
 Run: python -m benchmarks.gateway_peers --peers FOLDER [--seconds 5]
 """
 
 import argparse
 import contextlib
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -17,7 +20,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from benchmarks.gateway import LOADS, cpu_s, fast_server, measure, pinned, show, wrk
+from benchmarks.gateway import COLUMNS, LOADS, fast_server, measure, show
+from benchmarks.load import HEADERS, KEY, cpu_s, head, pinned, wrk
 
 BACKEND = 18972
 PORT = 18973
@@ -72,7 +76,9 @@ def nginx(core, port, location):
 @contextlib.contextmanager
 def started(command):
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        # LiteLLM asks the network for its list of prices otherwise.
+        env = os.environ | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
         try:
             yield process
         finally:
@@ -91,9 +97,11 @@ def commands(folder):
     config = folder / "litellm.yaml"
     if folder.is_dir():
         entry = {"model": "openai/fast", "api_base": f"{backend}/v1", "api_key": "none"}
-        config.write_text(
-            json.dumps({"model_list": [{"model_name": "fast", "litellm_params": entry}]})
-        )
+        settings = {
+            "model_list": [{"model_name": "fast", "litellm_params": entry}],
+            "general_settings": {"master_key": KEY},
+        }
+        config.write_text(json.dumps(settings))
     known = {
         "sglang-router (Rust)": [*_found(folder, "sglang-router"), "launch", *router],
         "vllm-router (Rust)": [*_found(folder, "vllm-router"), *router],
@@ -111,7 +119,7 @@ def answering(path, body, timeout_s=90):
     url, data = f"http://127.0.0.1:{PORT}{path}", json.dumps(body).encode()
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+        request = urllib.request.Request(url, data, HEADERS)
         with (
             contextlib.suppress(OSError, urllib.error.HTTPError, ValueError),
             urllib.request.urlopen(request, timeout=5) as answer,
@@ -150,8 +158,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--connections", type=int, nargs="*", default=(1, 16, 64))
     arguments = parser.parse_args()
-    columns = ("who, load", "connections", "requests/s", "own us", "control us", "p50 ms", "p95 ms")
-    print(f"| {' | '.join([*columns, 'p99 ms', 'failed'])} |\n{'|---' * 9}|")
+    head(*COLUMNS)
     ours(arguments)
     engine = _ENGINE.format(answer=json.dumps(ANSWER))
     with nginx(1, BACKEND, engine):

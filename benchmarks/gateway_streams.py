@@ -12,9 +12,11 @@ import os
 import time
 from pathlib import Path
 
-from benchmarks.gateway import cpu_s, fast_server, pin
+from benchmarks.gateway import fast_server
+from benchmarks.load import HEADERS, cpu_times, head, pin, row
 
 STEPS = 20  # of the engine in a second
+BEGIN_S = 30.0
 BODY = {
     "model": "fast",
     "messages": [{"role": "user", "content": "Hello"}],
@@ -33,10 +35,9 @@ class Reader(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
         data = json.dumps(BODY).encode()
-        head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
-        )
-        transport.write(head.encode() + data)
+        lines = [f"{name}: {value}" for name, value in HEADERS.items()]
+        lines += ["Host: localhost", f"Content-Length: {len(data)}", "", ""]
+        transport.write("\r\n".join(["POST /v1/chat/completions HTTP/1.1", *lines]).encode() + data)
 
     def data_received(self, data):
         self.events += data.count(b"data: ")
@@ -45,23 +46,25 @@ class Reader(asyncio.Protocol):
 
 
 async def streams(port, count, seconds, pid):
-    """CPU microseconds for each event, the events, and the MiB that the streams took."""
+    """Events a second, CPU microseconds for each, its own and the kernel's, and the MiB of all."""
     loop = asyncio.get_running_loop()
     before = resident(pid)
     readers = []
     for _ in range(count):
         _, reader = await loop.create_connection(Reader, "127.0.0.1", port)
         readers.append(reader)
-    await asyncio.gather(*(reader.begun.wait() for reader in readers))
-    began, spent, counted = time.monotonic(), cpu_s(pid), sum(r.events for r in readers)
+    async with asyncio.timeout(BEGIN_S):
+        await asyncio.gather(*(reader.begun.wait() for reader in readers))
+    began, used, counted = time.monotonic(), cpu_times(pid), sum(r.events for r in readers)
     await asyncio.sleep(seconds)
     events = sum(r.events for r in readers) - counted
-    took, spent = time.monotonic() - began, cpu_s(pid) - spent
+    took = time.monotonic() - began
+    each = [(now - then) / events * 1e6 for now, then in zip(cpu_times(pid), used, strict=True)]
     grown = resident(pid) - before
     for reader in readers:
         reader.transport.abort()
     await asyncio.sleep(1.0)
-    return spent / events * 1e6, events / took, spent / took, grown
+    return events / took, each, grown
 
 
 def resident(pid):
@@ -75,14 +78,17 @@ def main():
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--streams", type=int, nargs="*", default=(50, 400, 1000))
     arguments = parser.parse_args()
-    print("| streams | events/s | us an event | of a core | MiB for all |\n|---|---|---|---|---|")
+    head(
+        "streams", "events/s", "us an event", "its own", "the kernel's", "of a core", "MiB for all"
+    )
     with fast_server(FAST_ENGINE_STEPS=str(STEPS)) as server:
         pin(os.getpid(), 1)
         port = int(server.url.rsplit(":", 1)[1])
         for count in arguments.streams:
             pid = server.gateways[0]
-            each, rate, share, grown = asyncio.run(streams(port, count, arguments.seconds, pid))
-            print(f"| {count} | {rate:.0f} | {each:.1f} | {share:.0%} | {grown:.1f} |", flush=True)
+            rate, each, grown = asyncio.run(streams(port, count, arguments.seconds, pid))
+            cost = [f"{us:.1f}" for us in (sum(each), *each)]
+            row(count, f"{rate:.0f}", *cost, f"{sum(each) * rate / 1e6:.0%}", f"{grown:.1f}")
 
 
 if __name__ == "__main__":

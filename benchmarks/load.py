@@ -28,12 +28,12 @@ class Measured:
 
 def wrk(url, body, connections, seconds, *, core=1, script=""):
     """Load from one thread on this core: as fast as the server answers, unless `script` has a
-    function `delay`."""
+    function `delay`. What is `NEW_TEXT` in the body is other words in each request."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write('wrk.method = "POST"\n')
         file.writelines(f'wrk.headers["{name}"] = "{value}"\n' for name, value in HEADERS.items())
         file.write(f"wrk.body = [==[{json.dumps(body)}]==]\n")
-        file.write(script + _REPORT)
+        file.write((_NEW_TEXT if NEW_TEXT in json.dumps(body) else "") + script + _REPORT)
         file.flush()
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
         command = [*pinned(core), *command, "-s", file.name, url]
@@ -43,6 +43,27 @@ def wrk(url, body, connections, seconds, *, core=1, script=""):
     return Measured(found["requests"] / found["us"] * 1e6, latency, found["failed"])
 
 
+NEW_TEXT = "@new text@"
+NEW_CHARS = 774
+WORDS = (
+    "the a fox hen river house lost found way home night day told asked why never always went came "
+    "back over under old young red grey small great and but then while until friend wood stone"
+)
+_NEW_TEXT = f"""
+local before, after = wrk.body:match("^(.*){NEW_TEXT}(.*)$")
+local words = {{{", ".join(f"'{word}'" for word in WORDS.split())}}}
+math.randomseed(os.time())
+request = function()
+  local said, chars = {{}}, 0
+  while chars < {NEW_CHARS} do
+    local word = words[math.random(#words)]
+    said[#said + 1] = word
+    chars = chars + #word + 1
+  end
+  local text = table.concat(said, " "):sub(1, {NEW_CHARS})
+  return wrk.format(nil, nil, nil, before .. text .. after)
+end
+"""
 _REPORT = """
 done = function(summary, latency)
   local e = summary.errors
