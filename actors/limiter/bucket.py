@@ -37,8 +37,10 @@ class Bucket:
 
     def left(self, now: float) -> Left:
         """What is there, in whole tokens, and when all will be."""
-        remaining = int(max(self._refill(now) + _ROUNDING, 0.0))
-        return Left(self.size, remaining, self.wait_s(self.size, now))
+        level = self._refill(now)
+        missing = self.size - level
+        reset_s = missing * MINUTE_S / self.size if missing > 0 else 0.0
+        return Left(self.size, int(level + _ROUNDING) if level > 0 else 0, reset_s)
 
     def resize(self, size: int, now: float) -> None:
         """From now on it is larger or smaller; what was taken stays taken."""

@@ -182,7 +182,8 @@ def _sum(costs: Sequence[Cost]) -> Cost:
 
 
 def _lack(scopes: list[Scope], cost: Cost, now: float) -> Lack | None:
-    return worst([lack for scope in scopes if (lack := scope.lack(cost, now)) is not None])
+    found = [lack for scope in scopes if (lack := scope.lack(cost, now)) is not None]
+    return worst(found) if found else None
 
 
 def _allowance(scopes: list[Scope], now: float) -> Allowance | None:

@@ -120,7 +120,9 @@ def worst(lacks: list[Lack]) -> Lack | None:
 
 def tightest(left: list[Left]) -> Left | None:
     """The one of which least remains."""
-    return min(left, key=lambda it: it.remaining, default=None)
+    if len(left) < 2:  # almost always
+        return left[0] if left else None
+    return min(left, key=lambda it: it.remaining)
 
 
 def _changed(bucket: Bucket | None, size: int | None, now: float) -> Bucket | None:
