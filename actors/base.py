@@ -257,13 +257,13 @@ class Actor(pykka.ThreadingActor):
     def turn(self) -> bool:
         """For the crew: handle what waits now; False: there was nothing, or it has ended."""
         inbox, stopping = self._binding.inbox, self._binding.stopping
-        delivery = inbox.get_now()
-        if delivery is None and self._started:
-            return False
+        starts, self._started = not self._started, True
         try:
-            if not self._started:
-                self._started = True
+            if starts:
                 self.on_start()
+            delivery = inbox.get_now()
+            if delivery is None:
+                return starts
             while delivery is not None and not stopping.is_set():
                 self._deliver(delivery)
                 delivery = inbox.get_now()

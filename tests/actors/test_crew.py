@@ -70,6 +70,21 @@ def test_a_failure_gives_a_fresh_one_that_goes_on_with_what_waits(host, ship, er
     assert host.restarts() == {"a": 1, "b": 0}
 
 
+def test_a_failing_on_start_is_tried_again_and_keeps_what_waits(host, ship):
+    starts = []
+
+    class Late(Counter):
+        def on_start(self):
+            starts.append(1)
+            if len(starts) < 3:
+                raise ValueError("not yet")
+
+    late = host.start("late", Late, crew=ship.crew)
+    late.tell(Add(2))
+    assert late.ask(Total(), ASK_S) == 2
+    assert len(starts) == 3
+
+
 def test_an_ask_that_is_failed_on_is_answered(host, ship):
     with pytest.raises(ActorDied, match="on purpose"):
         host.start("counter", Counter, crew=ship.crew).ask(Raise(ValueError), ASK_S)
