@@ -2,10 +2,11 @@
 
 The real tree serves the demo model with an engine that answers at once (`fast_engine`), to a client
 with a key and limits that are never reached, so that all is checked and counted. The load comes
-from `wrk`. On Linux the gateway has core 0 for itself and all others share core 1. What a gateway
-adds is its answer's time less that of the engine, asked directly (`gateway_floor`) in the same run.
-New text is other words in each request, known text the same words. With `--gateways 2` there are
-two, on a core each where there are four cores, else both on core 0.
+from `wrk`. On Linux the gateway has core 0 for itself, control and engine share core 1, and so does
+the load where there are but two. What a gateway adds is its answer's time less that of the engine,
+asked directly (`gateway_floor`) in the same run. New text is other words in each request, known
+text the same words. With `--gateways 2` there are two, on a core each where there are four cores,
+else both on core 0: that shows what a second one costs, and no scaling.
 Run: python -m benchmarks.gateway [--seconds 5] [--gateways 2]
 """
 

@@ -3,6 +3,7 @@
 A small client of the real protocol in the gateway's place, on its core.
 """
 
+import contextlib
 import itertools
 import os
 import time
@@ -11,7 +12,6 @@ import zmq
 from msgspec import structs
 
 from benchmarks.ask import quantile
-from benchmarks.load import pin
 from transport.codec import Codec
 from transport.messages.data import Batch, FromEngine, Generate, Sampling, ToEngine
 from transport.sockets import dealer
@@ -32,17 +32,28 @@ def ask_directly(engine, prompt_tokens, answer_tokens, at_a_time, seconds):
         timeout_s=60.0,
         sampling=Sampling(temperature=0.0),
     )
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    pin(os.getpid(), CORE)  # before the context, whose thread stays where its maker was
-    context = zmq.Context()
-    try:
-        socket = dealer(context, engine.facts["endpoint"], "floor#1", keep=True)
-        taken = latencies(socket, request, at_a_time, seconds)
-    finally:
-        context.destroy(linger=0)
-        if cores is not None:
-            os.sched_setaffinity(0, cores)
+    with on_core(CORE):  # the context as well, whose thread stays where its maker was
+        context = zmq.Context()
+        try:
+            socket = dealer(context, engine.facts["endpoint"], "floor#1", keep=True)
+            taken = latencies(socket, request, at_a_time, seconds)
+        finally:
+            context.destroy(linger=0)
     return {f"p{share}": quantile(taken, share / 100) * 1e3 for share in (50, 95, 99)}
+
+
+@contextlib.contextmanager
+def on_core(core):
+    """This thread stays on a core meanwhile; only Linux can be told."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def latencies(socket, request, at_a_time, seconds):
