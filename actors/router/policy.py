@@ -67,7 +67,8 @@ def load(engine: Engine, now: float) -> int:
     """Tokens in flight. The report covers the leased requests too, so the larger one counts."""
     if engine.report is None or now - engine.reported_at > REPORT_COUNTS_S:
         return engine.leased_tokens
-    return max(engine.leased_tokens, engine.report.running_tokens + engine.report.waiting_tokens)
+    reported = engine.report.running_tokens + engine.report.waiting_tokens
+    return max(engine.leased_tokens, reported - engine.ended_tokens)
 
 
 def _serves(engine: Engine, model: str) -> bool:

@@ -41,6 +41,7 @@ class Engine:
     leases: int = 0
     leased_tokens: int = 0
     leased_since_report: int = 0
+    ended_tokens: int = 0  # of leases that ended since the report, which counts them still
     last_lease: int = 0  # counts all leases; the smallest was given longest ago
     probes: set[str] = field(default_factory=set)  # leases given since it became half open
 
@@ -52,6 +53,8 @@ class Held:
     owner: bytes
     engine: Engine
     tokens: int
+    context_tokens: int  # with those that were stored
+    granted_at: float
     ends_at: float
 
 
@@ -88,8 +91,9 @@ class View:
     def grant(self, lease: Lease, route: Route, owner: bytes, now: float) -> None:
         """Count the lease until it ends."""
         engine = self.engines[lease.engine_id]
-        tokens = self.expected_tokens(route) - self.cached_tokens(engine, route)
-        held = Held(owner, engine, tokens, lease_ends_at(route, now))
+        expected = self.expected_tokens(route)
+        tokens = expected - self.cached_tokens(engine, route)
+        held = Held(owner, engine, tokens, expected, now, lease_ends_at(route, now))
         self.granted += 1
         if engine.breaker == "half_open":
             engine.probes.add(lease.lease_id)
@@ -129,7 +133,7 @@ class View:
             rate = max(0, made) / (now - engine.reported_at)
             engine.tokens_per_s += 0.5 * (rate - engine.tokens_per_s)
         engine.report, engine.reported_at = report, now
-        engine.leased_since_report = 0
+        engine.leased_since_report = engine.ended_tokens = 0
         engine.doubted = False
 
     def apply(self, event: Event) -> None:
@@ -195,6 +199,8 @@ class View:
         held = self.leases.pop(lease_id)
         held.engine.leases -= 1
         held.engine.leased_tokens -= held.tokens
+        if held.granted_at <= held.engine.reported_at:
+            held.engine.ended_tokens += held.context_tokens
         held.engine.probes.discard(lease_id)
 
 

@@ -64,6 +64,25 @@ def test_a_lease_and_the_report_of_it_count_once():
     assert load(view.engines[engine_id()], 0.0) == 110
 
 
+def test_what_ended_since_the_report_is_no_load():
+    view = view_of(0, 1)
+    asked = {"session": "s", "prompt_tokens": 200, "max_tokens": 50}
+    first = lease(view, now=1.0, **asked)
+    home = int(first.engine_id[-1])
+    report(view, home, now=2.0, running_tokens=240)
+    assert load(view.engines[first.engine_id], 2.0) == 250
+    view.release(release(first.lease_id, replica=home), GATEWAY)
+    assert load(view.engines[first.engine_id], 2.0) == 0
+    assert lease(view, now=2.05, **asked).engine_id == first.engine_id
+
+
+def test_what_began_and_ended_since_the_report_takes_nothing_off_it():
+    view = view_of(0)
+    report(view, now=1.0, running_tokens=300)
+    view.release(release(lease(view, now=1.1).lease_id), GATEWAY)
+    assert load(view.engines[engine_id(0)], 1.2) == 300
+
+
 def test_an_old_report_says_nothing_about_the_load():
     view = view_of(0)
     report(view, running_tokens=1000)
