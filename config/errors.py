@@ -37,6 +37,7 @@ ServingError                    code            retryable
 from typing import ClassVar
 
 from config.limits import Allowance
+from config.load_faults import LoadFault
 
 
 class ServingError(Exception):
@@ -140,9 +141,23 @@ class ModelNotFound(EngineError):
 
 
 class ModelLoadFailed(EngineError):
-    """The model's files are missing, damaged or of an unsupported kind."""
+    """The model's files are missing, damaged or of an unsupported kind.
+
+    An engine's message is for the operator; what clients are told is made of `fault` alone.
+    """
 
     code = "model_load_failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fault: LoadFault = "files",
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, param=param, retry_after_s=retry_after_s)
+        self.fault = fault
 
 
 class EngineUnavailable(EngineError):
@@ -252,3 +267,8 @@ def from_wire(
 ) -> ServingError:
     """The typed error for a code that came in a message; unknown codes give the root."""
     return BY_CODE.get(code, ServingError)(message, param=param, retry_after_s=retry_after_s)
+
+
+def load_fault(error: Exception) -> LoadFault:
+    """What clients may know of a failure to load a model."""
+    return error.fault if isinstance(error, ModelLoadFailed) else "other"

@@ -13,6 +13,7 @@ from gateway.dispatch.types import Completed, GenerationRequest, ModelView, Sink
 from gateway.text.parser import AnswerParser
 from gateway.text.pieces import Piece
 from gateway.text.stream import TextStream
+from gateway.text.thoughts import ThoughtCounter
 from transport.messages.data import FinishReason, TokenLogprobs
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Ending(Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int | None = None  # None where thoughts are not told apart
     stop_text: str | None = None  # the one of the client's that ended it
 
 
@@ -87,6 +89,7 @@ class Answer:
         self._dispatch = dispatch
         self._text = text
         self._parser = parser
+        self._thoughts = ThoughtCounter() if parser is not None and parser.thinks else None
         self._plain = parser is None and request.logprobs is None
         self._may_stop = parser is not None or text.has_stops
         self._output = output
@@ -121,7 +124,10 @@ class Answer:
             if self._plain:
                 self._output.on_text(text, tokens)
             else:
-                self._output.on_piece(self._parsed(text), tokens, logprobs)
+                piece = self._parsed(text)
+                if self._thoughts is not None:
+                    self._thoughts.add(piece, len(tokens))
+                self._output.on_piece(piece, tokens, logprobs)
         except Exception:  # a sink must not raise: the dispatcher serves others as well
             log.exception("an answer could not be written")
             self.cancel()
@@ -157,6 +163,7 @@ class Answer:
             prompt_tokens=end.prompt_tokens,
             completion_tokens=end.completion_tokens,
             cached_tokens=end.cached_tokens,
+            reasoning_tokens=self._reasoning_tokens(end),
             stop_text=self._text.stop_text,
         )
 
@@ -168,12 +175,17 @@ class Answer:
             return
         for piece in self._last_pieces(rest):
             if piece:
+                if self._thoughts is not None:
+                    self._thoughts.add(piece, 0)
                 self._output.on_piece(piece, [], [])
 
     def _last_pieces(self, rest: str) -> list[Piece]:
         if self._parser is None:
             return [Piece(rest)]
         return [self._parser.feed(rest), self._parser.finish()]
+
+    def _reasoning_tokens(self, end: Completed) -> int | None:
+        return min(self._thoughts.count, end.completion_tokens) if self._thoughts else None
 
     def _reason(self, told: Literal["stop", "length"]) -> Literal["stop", "length", "tool_calls"]:
         """How it ended; the last words, held back so far, may have had a stop text in them."""

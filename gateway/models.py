@@ -29,7 +29,7 @@ def model_info(view: ModelView) -> ModelInfo:
         state=view.state,
         replicas=view.replicas,
         ready_replicas=view.ready_replicas,
-        context_tokens=card.context_tokens if card else None,
+        context_tokens=card.context_tokens if card else view.context_tokens,
         architecture=card.architecture if card else None,
-        created_time=card.created_time if card else None,
+        created_time=card.created_time if card else view.created_time,
     )

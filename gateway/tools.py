@@ -1,5 +1,6 @@
 """Which tools a conversation may use, as clients say it."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -27,7 +28,7 @@ class _Function(Struct, frozen=True):
 
 class _Tool(Struct, frozen=True):
     type: str
-    function: _Function
+    function: _Function | None = None
 
 
 class _Named(Struct, frozen=True):
@@ -39,6 +40,17 @@ class _Chosen(Struct, frozen=True):
 
     type: Literal["function"]
     function: _Named
+
+
+class _Allowed(Struct, frozen=True):
+    mode: Choice
+    tools: list[_Chosen]
+
+
+class _Allowing(Struct, frozen=True):
+    """`tool_choice` when it leaves some of the tools."""
+
+    allowed_tools: _Allowed
 
 
 class ToolUse(Struct, frozen=True):
@@ -58,22 +70,37 @@ def tool_use(asked: GenerationParameters, max_schema_bytes: int) -> ToolUse | No
     Raises:
         InvalidRequest: names the parameter, and the tool, that is wrong.
     """
-    choice, named = _choice(asked.tool_choice)
-    if not asked.tools or choice == "none":
+    choice, named, allowed = _choice(asked.tool_choice)
+    if choice == "none":
+        return None
+    tools = asked.tools or []
+    names = _names(tools, max_schema_bytes)
+    if allowed is not None:
+        tools = allowed_tools(tools, allowed, "tool_choice.allowed_tools.tools")
+    if not tools:
         if choice == "required":
             raise InvalidRequest("tool_choice asks for a call, without tools", param="tool_choice")
         return None
-    if len(asked.tools) > MAX_TOOLS:
-        raise InvalidRequest(f"tools may hold up to {MAX_TOOLS} tools", param="tools")
-    names = [
-        _name(tool, f"tools[{place}]", max_schema_bytes) for place, tool in enumerate(asked.tools)
-    ]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequest(f"there are several tools called '{twice}'", param="tools")
     if named is not None and named not in names:
         raise InvalidRequest(f"there is no tool called '{clipped(named)}'", param="tool_choice")
-    return ToolUse(asked.tools, choice, named, asked.parallel_tool_calls is not False)
+    return ToolUse(tools, choice, named, asked.parallel_tool_calls is not False)
+
+
+def allowed_tools(
+    tools: list[dict[str, Any]], names: Sequence[str], where: str
+) -> list[dict[str, Any]]:
+    """Those of these names; the tools are checked already.
+
+    Raises:
+        InvalidRequest: there is none of a name, which stands at `where`.
+    """
+    known = {tool["function"]["name"] for tool in tools}
+    for place, name in enumerate(names):
+        if name not in known:
+            raise InvalidRequest(
+                f"there is no tool called '{clipped(name)}'", param=f"{where}[{place}]"
+            )
+    return [tool for tool in tools if tool["function"]["name"] in names]
 
 
 def template_arguments(asked: GenerationParameters) -> dict[str, Any]:
@@ -97,26 +124,45 @@ def template_arguments(asked: GenerationParameters) -> dict[str, Any]:
     return given
 
 
-def _choice(given: str | dict[str, Any] | None) -> tuple[Choice | Literal["none"], str | None]:
+def _choice(
+    given: str | dict[str, Any] | None,
+) -> tuple[Choice | Literal["none"], str | None, list[str] | None]:
+    """What may or must be done, with which function, and those that are left to choose from."""
     match given:
         case None:
-            return "auto", None
+            return "auto", None, None
         case "auto" | "none" | "required":
-            return given, None
+            return given, None, None
+        case {"type": "allowed_tools"}:
+            allowed = typed(given, _Allowing, "tool_choice").allowed_tools
+            return allowed.mode, None, [tool.function.name for tool in allowed.tools]
         case dict():
-            return "required", typed(given, _Chosen, "tool_choice").function.name
+            return "required", typed(given, _Chosen, "tool_choice").function.name, None
     raise InvalidRequest(
         f"tool_choice is auto, none, required or a function, not '{clipped(given)}'",
         param="tool_choice",
     )
 
 
+def _names(tools: list[dict[str, Any]], max_schema_bytes: int) -> list[str]:
+    if len(tools) > MAX_TOOLS:
+        raise InvalidRequest(f"tools may hold up to {MAX_TOOLS} tools", param="tools")
+    names = [_name(tool, f"tools[{place}]", max_schema_bytes) for place, tool in enumerate(tools)]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequest(f"there are several tools called '{twice}'", param="tools")
+    return names
+
+
 def _name(given: dict[str, Any], where: str, max_schema_bytes: int) -> str:
     tool = typed(given, _Tool, where)
     if tool.type != "function":
         raise InvalidRequest(
-            f"tools of type '{clipped(tool.type)}' are not supported", param=f"{where}.type"
+            f"tools of type '{clipped(tool.type)}' are not supported; functions are",
+            param=f"{where}.type",
         )
+    if tool.function is None:
+        raise InvalidRequest("a tool needs its function", param=f"{where}.function")
     if not is_name(tool.function.name):
         raise InvalidRequest(
             "a function's name has 1 to 128 letters, digits, '_', '-' or '.'",

@@ -56,5 +56,5 @@ class Bulletin:
 
 def _absent(absence: Absence) -> ModelAbsent:
     fault = absence.fault
-    words = (fault.code, fault.message) if fault else ()
+    words = (fault.code, fault.message, fault.load) if fault else ()
     return ModelAbsent(absence.name, absence.cause, *words)

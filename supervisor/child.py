@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from config.errors import ServingError
+from config.errors import ServingError, load_fault
 from supervisor.orphan import tie_to_parent
 from transport.lifeline import Lifeline, accept_start
 
@@ -62,7 +62,7 @@ def _entry(name: str) -> Callable[[Lifeline, bytes], int]:
 def _fail(lifeline: Lifeline, error: Exception) -> int:
     if isinstance(error, ServingError):
         log.error("%s", error.message)
-        lifeline.start_failed(error.code, error.message)
+        lifeline.start_failed(error.code, error.message, load_fault(error))
     else:
         log.error("unexpected failure", exc_info=error)
         lifeline.start_failed("child_start_failed", f"{type(error).__name__}: {error}")

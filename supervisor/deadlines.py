@@ -84,7 +84,7 @@ def _overdue(draft: Draft, child: Child) -> None:
         message = (
             f"not ready, and nothing heard of its loading, for {child.spec.ready_within_s:g} s"
         )
-        end_faulty(draft, child, Fault("child_start_failed", message))
+        end_faulty(draft, child, Fault("child_start_failed", message, "late"))
     else:
         draft.change(child.spec.id, due_at=None)
 

@@ -45,7 +45,7 @@ def _boot_failed(draft: Draft, group: Group, child_id: str, fault: Fault) -> Non
         draft.finish(f"{child_id}: {fault.message}", exit_code=1)
     else:
         message = f"{child_id}: {fault.message}"
-        draft.fail_load(group.spec.id, Fault(fault.code, message))
+        draft.fail_load(group.spec.id, Fault(fault.code, message, fault.load))
 
 
 def _member_ended(draft: Draft, group_id: str, member: ChildSpec | GroupSpec, end: End) -> None:

@@ -42,7 +42,8 @@ def exited(draft: Draft, child: Child, returncode: int, output: list[str]) -> No
     words = describe_exit(returncode)
     if not asked:
         words += " before it was ready" if early else " unasked" if returncode == 0 else ""
-    fault = child.fault or Fault("child_start_failed" if early else "supervisor_error", words)
+    code = "child_start_failed" if early else "supervisor_error"
+    fault = child.fault or Fault(code, words, "ended")
     abnormal = returncode != 0 or early or child.fault is not None
     _gone(draft, child, fault, abnormal=abnormal, output=output)
 
@@ -105,7 +106,7 @@ def _on_its_way(draft: Draft, child: Child, message: Loading | Ready | StartFail
                 fraction=None,
             )
         case _:
-            end_failed_start(draft, child, Fault(message.code, message.message))
+            end_failed_start(draft, child, Fault(message.code, message.message, message.fault))
 
 
 def _beat(draft: Draft, child: Child, beat: Heartbeat) -> None:

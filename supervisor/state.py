@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from config.load_faults import LoadFault
 from supervisor.spec import ChildSpec, GroupSpec
 from transport.messages.lifeline import AbsenceCause, Announce, ChildState, Scalar
 
@@ -18,10 +19,14 @@ Phase = Literal["running", "draining", "stopping", "stopped"]
 
 
 class Fault(Struct, frozen=True):
-    """Why a child is ended or could not start; `code` is one of `config.errors`."""
+    """Why a child is ended or could not start; `code` is one of `config.errors`.
+
+    `load`: what clients hear of it when it was a model's engine that could not start.
+    """
 
     code: str
     message: str
+    load: LoadFault = "other"
 
 
 class Recycling(Struct, frozen=True):

@@ -68,7 +68,8 @@ def _load(model: str, desk: Desk) -> ModelAbsent | None:
     if after is None or after.fault is None:
         return None
     # It failed at once, perhaps just as before, and then the bulletin has no news of it.
-    return ModelAbsent(model, "failed", after.fault.code, after.fault.message)
+    fault = after.fault
+    return ModelAbsent(model, "failed", fault.code, fault.message, fault.load)
 
 
 def _given_up(model: str, tree: Tree) -> GroupSpec | None:

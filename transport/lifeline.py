@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from config.errors import ProtocolError
+from config.load_faults import LoadFault
 from transport.codec import Codec
 from transport.endpoints import RuntimeDirectory
 from transport.messages.lifeline import (
@@ -139,9 +140,9 @@ class Lifeline:
             self._facts = dict(facts)
         self._send(Ready(facts))
 
-    def start_failed(self, code: str, message: str) -> None:
+    def start_failed(self, code: str, message: str, fault: LoadFault = "other") -> None:
         """Say why this child cannot start, before it exits with non-zero."""
-        self._send(StartFailed(code, message))
+        self._send(StartFailed(code, message, fault))
 
     def drained(self) -> None:
         """Answer to `on_drain`: nothing is left."""

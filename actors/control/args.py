@@ -21,6 +21,7 @@ class ControlArgs(Struct, frozen=True, kw_only=True):
     warmup: WarmupSettings
     models: list[ModelPlan] = []
     max_loaded_models: int | None = None
+    max_context_tokens: int | None = None
     memory_bytes: int = 0  # what models and caches may take together
     # Who counts failures over less than that does not want to wait longer either.
     retry_failed_after_s: float = RETRY_S
@@ -33,6 +34,7 @@ class ControlArgs(Struct, frozen=True, kw_only=True):
         return cls(
             models=models,
             max_loaded_models=settings.lifecycle.max_loaded_models,
+            max_context_tokens=settings.engine.max_context_tokens,
             memory_bytes=int(wired_limit_bytes * settings.kv_cache.budget_fraction),
             retry_failed_after_s=min(RETRY_S, settings.supervision.period_s),
             max_waiting=settings.engine.max_waiting,

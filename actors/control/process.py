@@ -24,6 +24,7 @@ from actors.limiter.actor import Outlets as LimiterOutlets
 from actors.registry.actor import Outlets as RegistryOutlets
 from actors.registry.actor import RegistryActor
 from actors.registry.messages import Event, GatewayDown, Reservation, ToRegistry
+from actors.registry.outlook import outlook
 from actors.registry.residence import Residence
 from actors.registry.store import InProcessRegistry
 from actors.registry.weights import estimated_bytes
@@ -148,9 +149,12 @@ class Control:
             unload=life.unload_model,
         )
         retry_s = args.retry_failed_after_s
+        outlooks = {it.name: outlook(it.source, args.max_context_tokens) for it in args.models}
         started: Address[ToRegistry] = self.host.start(
             "registry",
-            lambda: RegistryActor(registry, life.incarnation, _residence(args), outlets, retry_s),
+            lambda: RegistryActor(
+                registry, life.incarnation, _residence(args), outlets, retry_s, outlooks
+            ),
         )
         introduce = partial(post, started)
         limits = Limits(args.max_waiting, args.circuit_breaker.half_open_probes)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tokenizers import Tokenizer
 
 from actors.engine.adapter import head_shapes, is_cuttable, quantisation_group
 from actors.engine.cache_cost import CacheCost, measured
+from actors.engine.damage import loading
 from actors.engine.kv.precision import HeadShape, Precision
 from actors.engine.parity import Batching, Sample, check_batching, check_groups
 from config.errors import ModelLoadFailed
@@ -77,20 +77,17 @@ def load(folder: Path, name: str, max_context: int | None, report: Report) -> Lo
         batching="serial" if batching == "serial" else "batch",
         weights_bytes=sum(p.nbytes for _, p in tree_flatten(model.parameters())),
         kv_bytes_per_token=cost.first_tokens,
-        created_time=int(time.time()),
+        created_time=int((folder / "config.json").stat().st_mtime),
     )
     return LoadedModel(model, card, batching, cost, shapes, grouped, group_size, bits)
 
 
 def _read(folder: Path) -> tuple[Any, dict[str, Any]]:
-    try:
+    with loading(folder):
         model, config = load_model(folder, lazy=True)
         if _compute_in_float32(config):
             model.set_dtype(mx.float32)
         mx.eval(model.parameters())
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelLoadFailed(f"model in {folder.name}: {reason}") from error
     return model, config
 
 
@@ -125,7 +122,8 @@ def _tokenizer_eos(folder: Path, path: Path) -> int | None:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         return None if name is None else tokenizer.token_to_id(str(name))
     except Exception as error:  # tokenizers raises plain Exception
-        raise ModelLoadFailed(f"model in {folder.name}: tokenizer: {error}") from error
+        text = f"model in {folder.name}: tokenizer: {error}"
+        raise ModelLoadFailed(text, fault="tokenizer") from error
 
 
 def _ids(value: object) -> set[int]:

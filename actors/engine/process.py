@@ -13,7 +13,7 @@ from actors.engine.io import Close, ToIO, UseControl
 from actors.engine.place import Own, Place
 from actors.engine.source import locate
 from actors.host import Host
-from config.errors import ActorDied, ServingError
+from config.errors import ActorDied, ServingError, load_fault
 from transport.lifeline import Lifeline
 from transport.messages.lifeline import Announce, News
 from transport.outbox import Outbox
@@ -109,7 +109,7 @@ def _end(lifeline: Lifeline, place: Place, host: Host) -> int:
     failures = list(place.failures)
     for error in failures:
         if isinstance(error, ServingError):
-            lifeline.start_failed(error.code, error.message)
+            lifeline.start_failed(error.code, error.message, load_fault(error))
     if place.io is not None:
         place.outbox.put(Close())
         place.io.join(CLOSE_S)

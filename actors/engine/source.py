@@ -9,6 +9,7 @@ from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from tqdm import tqdm
 
+from actors.engine.damage import first_line
 from config.errors import ModelLoadFailed
 
 Report = Callable[[str, float | None], None]
@@ -30,22 +31,20 @@ def locate(source: str, report: Report) -> Path:
     folder = path.resolve() if path.is_dir() else _from_hub(source, report)
     for name in REQUIRED:
         if not (folder / name).is_file():
-            raise ModelLoadFailed(f"model {_told(source)}: the folder has no {name}")
+            text = f"model {source}: the folder has no {name}"
+            raise ModelLoadFailed(text, fault="missing")
     if not any(folder.glob("model*.safetensors")):
-        raise ModelLoadFailed(f"model {_told(source)}: the folder has no model*.safetensors")
+        text = f"model {source}: the folder has no model*.safetensors"
+        raise ModelLoadFailed(text, fault="missing")
     return folder
-
-
-def _told(source: str) -> str:
-    """What of a model's source may come to clients' eyes: of a path, the last part."""
-    return source if source.count("/") == 1 and source[0] not in "./~" else Path(source).name
 
 
 def _from_hub(source: str, report: Report) -> Path:
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise ModelLoadFailed(
-            f"model {_told(source)}: no such folder; name 'demo', a local folder or a hub id such "
-            "as mlx-community/Qwen3-4B-4bit"
+            f"model {source}: no such folder; name 'demo', a local folder or a hub id such "
+            "as mlx-community/Qwen3-4B-4bit",
+            fault="missing",
         )
     try:
         return _download(source, report)
@@ -71,7 +70,8 @@ def _download(source: str, report: Report) -> Path:
             folder = Path(path).parent
         done += file.size or 0
     if folder is None:
-        raise ModelLoadFailed(f"model {source}: the hub has no usable files for it")
+        text = f"model {source}: the hub has no usable files for it"
+        raise ModelLoadFailed(text, fault="hub")
     return folder
 
 
@@ -99,5 +99,5 @@ def _cached(source: str, cause: Exception) -> Path:
     try:
         return Path(snapshot_download(source, local_files_only=True))
     except (HFValidationError, LocalEntryNotFoundError, OSError):
-        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        raise ModelLoadFailed(f"model {source}: cannot be downloaded: {reason}") from cause
+        text = f"model {source}: cannot be downloaded: {first_line(cause)}"
+        raise ModelLoadFailed(text, fault="hub") from cause

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -17,6 +18,7 @@ from actors.registry.messages import (
     SnapshotWanted,
     Used,
 )
+from actors.registry.outlook import Outlook
 from actors.registry.policy import Catalogue
 from actors.registry.residence import RETRY_AFTER_S, Load, Refuse, Residence, Step, Unload
 from actors.registry.store import Registry
@@ -55,12 +57,13 @@ class RegistryActor(Actor):
         residence: Residence,
         outlets: Outlets,
         retry_s: float = RETRY_S,
+        outlooks: Mapping[str, Outlook] = MappingProxyType({}),
     ) -> None:
         super().__init__()
         self._registry = registry
         self._residence = residence
         self._catalogue = Catalogue(
-            registry, control_incarnation, time.monotonic(), residence.configured, retry_s
+            registry, control_incarnation, time.monotonic(), residence.configured, retry_s, outlooks
         )
         self._outlets = outlets
         self._waiting_peers: list[bytes] = []

@@ -4,14 +4,17 @@ An engine is up when its supervisor says it is ready and it said hello with the 
 Messages of older incarnations than known are dropped.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
 from actors.registry.failures import RETRY_S, Failures
 from actors.registry.messages import Event, GatewayDown
+from actors.registry.outlook import Outlook
 from actors.registry.residence import Resident, Residents
 from actors.registry.store import Registry
+from config.load_faults import public_reason
 from transport.messages.control import EngineHello, LoadReport
 from transport.messages.lifeline import Announce, ChildState, ModelAbsent
 from transport.messages.topology import (
@@ -59,9 +62,11 @@ class Catalogue:
         now: float,
         configured: Collection[str] = (),
         retry_s: float = RETRY_S,
+        outlooks: Mapping[str, Outlook] = MappingProxyType({}),
     ) -> None:
         self._registry = registry
         self._configured = configured  # these can be loaded at any time
+        self._outlooks = outlooks
         self._control_incarnation = control_incarnation
         self._settles_at = now + SETTLE_S
         self._up: dict[str, EngineUp] = {}
@@ -85,7 +90,7 @@ class Catalogue:
         """A model was taken out of the tree, or could not be put there."""
         self._registry.put_absence(absent)
         if absent.cause == "failed":
-            self._failures.failed(absent.model, absent.message, now)
+            self._failures.failed(absent.model, public_reason(absent.fault), now)
         return self._conclude_model(absent.model)
 
     def back(self, model: str, now: float) -> list[Event]:
@@ -300,6 +305,10 @@ class Catalogue:
 
     def _settle(self, model: str, status: ModelStatus | None) -> list[Event]:
         before = self._models.get(model)
+        outlook = self._outlooks.get(model)
+        if status is not None and outlook is not None:
+            told = outlook.context_tokens, outlook.created_time
+            status = replace(status, context_tokens=told[0], created_time=told[1])
         if status == before:
             return []
         if status is None:

@@ -10,11 +10,19 @@ def estimated_bytes(source: str) -> int:
     """Of the weights in a folder, or in the hub's cache on this machine; 0 when they are not here
     yet or cannot be looked at, so that nobody is refused a model because of it."""
     try:
-        folder = Path(source).expanduser()
-        folders = [folder] if folder.is_dir() else _snapshots(source)
-        return max((_size(folder) for folder in folders), default=0)
+        return max((_size(folder) for folder in folders_of(source)), default=0)
     except (OSError, RuntimeError, ValueError):  # also no home directory, no path at all
         return 0
+
+
+def folders_of(source: str) -> list[Path]:
+    """Where the files of a model are on this machine, as far as they are.
+
+    Raises:
+        OSError, RuntimeError, ValueError: they cannot be looked for.
+    """
+    folder = Path(source).expanduser()
+    return [folder] if folder.is_dir() else _snapshots(source)
 
 
 def _size(folder: Path) -> int:

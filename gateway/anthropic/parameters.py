@@ -151,19 +151,16 @@ def _choice(given: ToolChoice | None) -> str | dict[str, Any] | None:
     )
 
 
-def _template_arguments(body: PromptBody) -> dict[str, Any] | None:
+def _template_arguments(body: PromptBody) -> dict[str, Any]:
     """Whether to think is not said by the effort here."""
     arguments = effort_arguments(body.output_config.effort if body.output_config else None)
-    arguments.pop("enable_thinking", None)
-    if (on := _thinks(body)) is not None:
-        arguments["enable_thinking"] = on
-    return arguments or None
+    return arguments | {"enable_thinking": _thinks(body)}
 
 
-def _thinks(body: PromptBody) -> bool | None:
-    """Whether the model is to think, where that is said."""
+def _thinks(body: PromptBody) -> bool:
+    """Whether the model is to think; where nothing is said it is not, as with Anthropic's own."""
     if body.thinking is None:
-        return None
+        return False
     match body.thinking.type:
         case "enabled":
             budget = body.thinking.budget_tokens

@@ -169,13 +169,25 @@ _INERT: dict[str, tuple[Any, ...]] = {
     "thread": (),
 }
 TEMPERATURE = Range(0, 1)
-_IGNORED = ("cache_control", "service_tier")
+_IGNORED = ("cache_control", "service_tier", "thinking.budget_tokens")
+_BUDGET = "1024 or more"  # checked, as a client that says less means something else
 _IGNORED_IN_COUNTS = set(CountBody.__struct_fields__) - set(PromptBody.__struct_fields__)
 _INSTEAD = {
     "mcp_servers": "; run them yourself and send their tools",
     "output_format": "; use output_config.format",
 }
 read_messages = BodyReader(
-    MessagesBody, _INERT, _INSTEAD, _IGNORED, RANGES | {"temperature": TEMPERATURE}
+    MessagesBody,
+    _INERT,
+    _INSTEAD,
+    _IGNORED,
+    RANGES | {"temperature": TEMPERATURE},
+    notes={"thinking.budget_tokens": f"{_BUDGET}, and less than max_tokens"},
 ).read
-read_count = BodyReader(CountBody, _INERT, _INSTEAD, {*_IGNORED, *_IGNORED_IN_COUNTS}).read
+read_count = BodyReader(
+    CountBody,
+    _INERT,
+    _INSTEAD,
+    {*_IGNORED, *_IGNORED_IN_COUNTS},
+    notes={"thinking.budget_tokens": _BUDGET},
+).read

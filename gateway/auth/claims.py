@@ -67,7 +67,7 @@ def _models(claims: Claims, name: str) -> frozenset[str] | None:
         return None
     models = _words(value)
     if models is None or len(models) > MAX_MODELS:
-        raise _wrong(name, f"a list of at most {MAX_MODELS} names of models")
+        raise _wrong(name, f"a model's name or a list of at most {MAX_MODELS}")
     return frozenset(models)
 
 

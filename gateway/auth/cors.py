@@ -4,9 +4,10 @@ import re
 from collections.abc import Collection
 
 _EXPOSED = (
-    "Retry-After, X-Request-ID, X-RateLimit-Limit-Requests, X-RateLimit-Limit-Tokens, "
-    "X-RateLimit-Remaining-Requests, X-RateLimit-Remaining-Tokens, X-RateLimit-Reset-Requests, "
-    "X-RateLimit-Reset-Tokens"
+    "Retry-After, X-Request-ID, request-id, x-should-retry, "
+    "X-RateLimit-Limit-Requests, X-RateLimit-Limit-Tokens, "
+    "X-RateLimit-Remaining-Requests, X-RateLimit-Remaining-Tokens, "
+    "X-RateLimit-Reset-Requests, X-RateLimit-Reset-Tokens"
 )
 _METHODS = "GET, POST, DELETE, OPTIONS"
 _MAX_AGE_S = 600

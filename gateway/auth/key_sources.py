@@ -12,10 +12,12 @@ import aiohttp
 from config.errors import ConfigError
 from config.settings import JwtSettings
 from gateway.auth.jwks import MAX_BYTES, KeySet, parse_jwks, parse_secret
-from gateway.auth.watched import WatchedFile
+from gateway.auth.watched import LOOK_S, WatchedFile
 
 FETCH_S, CONNECT_S, CLOSE_S = 5.0, 3.0, 1.0
 PAUSE_S = 5.0  # between two fetches, whoever wants one
+USUAL_FETCH_S = 1.0  # what most take no longer than
+MAX_WAITING = 1024  # tokens whose keys are not known
 log = logging.getLogger(__name__)
 
 
@@ -26,8 +28,9 @@ class KeySource(Protocol):
         """The same object until they change; `now` is the monotonic clock."""
         ...
 
-    def awaits(self, now: float) -> bool:
-        """Whether a key that is not among them may be there in a moment; calling it asks for it."""
+    def awaited_s(self, digest: bytes, now: float) -> float | None:
+        """In how many seconds the key of a token may be there, which is not among them now; None:
+        it is known not to be there. `digest` is the token's; calling it asks for the key."""
         ...
 
     def start(self) -> None:
@@ -56,9 +59,9 @@ class KeyFile:
                 log.error("the keys for tokens stay as they were: %s", error)
         return self._keys
 
-    def awaits(self, now: float) -> bool:
+    def awaited_s(self, digest: bytes, now: float) -> float | None:
         """As `KeySource`: only where there never were any."""
-        return not self._keys.keys
+        return None if self._keys.keys else LOOK_S
 
     def start(self) -> None:
         """Read it, so that the log tells at the start what is wrong with it."""
@@ -71,8 +74,13 @@ class KeyFile:
 class KeyUrl:
     """Keys behind a URL, fetched aside; while it cannot be reached the last ones stay.
 
-    They are fetched every `refresh_s`, and at once when a token names an unknown key, but never
-    twice in `pause_s`, however many such tokens come.
+    They are fetched every `refresh_s`, and for a token of an unknown key as soon as `pause_s` have
+    gone by since the last time, however many such tokens come.
+
+    Whether such a key is new or made up cannot be told before a fetch that began after its token
+    was first seen. So strangers, who may send as many as they like, cannot have somebody else's new
+    key taken for a wrong one. It is the token that is remembered, as a key's name may be guessed
+    before it is used; one that is forgotten was never seen, and so waits again.
     """
 
     def __init__(self, url: str, refresh_s: float, pause_s: float = PAUSE_S) -> None:
@@ -82,6 +90,9 @@ class KeyUrl:
         self._keys = KeySet()
         self._seen = b""
         self._failing = False
+        self._begun = 0  # fetches
+        self._succeeded = 0  # the last that did, by the count of those begun
+        self._waiting: dict[bytes, int] = {}  # by digest: fetches begun when it was first seen
         self._fetching = True  # from the start, as `start` fetches
         self._may_fetch_at = 0.0
         self._wanted = asyncio.Event()
@@ -91,14 +102,18 @@ class KeyUrl:
         """As `KeySource`."""
         return self._keys
 
-    def awaits(self, now: float) -> bool:
+    def awaited_s(self, digest: bytes, now: float) -> float | None:
         """As `KeySource`."""
-        if self._fetching:
-            return True
-        if now >= self._may_fetch_at:
-            self._fetching = True
-            self._wanted.set()
-        return self._fetching or self._failing
+        self._wanted.set()
+        begun = self._waiting.get(digest)
+        if begun is None:
+            if len(self._waiting) >= MAX_WAITING:
+                del self._waiting[next(iter(self._waiting))]
+            self._waiting[digest] = begun = self._begun
+        if self._succeeded > begun:
+            return None
+        pause_s = 0.0 if self._fetching else max(self._may_fetch_at - now, 0.0)
+        return pause_s + USUAL_FETCH_S
 
     def start(self) -> None:
         """Begin to fetch; event loop only."""
@@ -114,14 +129,17 @@ class KeyUrl:
         timeout = aiohttp.ClientTimeout(total=FETCH_S, connect=CONNECT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
+                self._fetching = True
+                self._wanted.clear()
+                self._begun += 1
                 await self._refresh(session)
                 self._may_fetch_at = time.monotonic() + self._pause_s
                 self._fetching = False
-                wait_s = self._pause_s if self._failing else self._refresh_s
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wanted.wait(), wait_s)
-                self._fetching = True
-                self._wanted.clear()
+                await asyncio.sleep(self._pause_s)
+                if not self._failing:
+                    with contextlib.suppress(TimeoutError):
+                        rest_s = self._refresh_s - self._pause_s
+                        await asyncio.wait_for(self._wanted.wait(), rest_s)
 
     async def _refresh(self, session: aiohttp.ClientSession) -> None:
         try:
@@ -139,6 +157,7 @@ class KeyUrl:
             if self._failing:
                 log.info("%s: has keys for tokens again", self._url)
             self._failing = False
+            self._succeeded = self._begun
 
 
 def sources_of(settings: JwtSettings) -> dict[str, KeySource]:

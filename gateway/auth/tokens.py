@@ -85,13 +85,13 @@ class Tokens:
         if known and now_time < known.until_time and known.source.keys(now) is known.keys:
             return known.identity
         self._known.pop(digest, None)
-        known = self._check(token, now)
+        known = self._check(token, digest, now)
         if len(self._known) >= REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[digest] = known
         return known.identity
 
-    def _check(self, token: str, now: float) -> _Known:
+    def _check(self, token: str, digest: bytes, now: float) -> _Known:
         header = _head(token)
         source = self._sources.get(header.alg)
         if source is None:
@@ -102,11 +102,11 @@ class Tokens:
             claims = self._claims(token, key)
             identity = identity_of(claims, self._settings, self._tenants)
             return _Known(identity, int(claims["exp"]) + self._settings.leeway_s, source, keys)
-        if source.awaits(now):
+        if (retry_after_s := source.awaited_s(digest, now)) is not None:
             if times := self._awaited.times(now):
                 log.warning("refused %d tokens whose key is not there, or not yet", times)
             text = "the key that this token is signed with is being fetched; try again"
-            raise KeysAwaited(text, retry_after_s=1.0)
+            raise KeysAwaited(text, retry_after_s=retry_after_s)
         raise _invalid()
 
     def _claims(self, token: str, key: CheckingKey) -> dict[str, Any]:

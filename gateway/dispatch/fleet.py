@@ -70,6 +70,8 @@ class Fleet:
             card=self._cards.get(name),
             reason=status.reason,
             retry_after_s=status.retry_after_s,
+            context_tokens=status.context_tokens,
+            created_time=status.created_time,
         )
 
     def block_tokens(self, model: str) -> int:

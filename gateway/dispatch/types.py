@@ -79,7 +79,10 @@ class Sink(Protocol):
 
 
 class ModelView(Struct, frozen=True, kw_only=True):
-    """A model as the gateway knows it; `card` is known once an engine of it was up."""
+    """A model as the gateway knows it; `card` is known once an engine of it was up.
+
+    What its files say, the last two, may be known before.
+    """
 
     name: str
     state: ModelState
@@ -88,6 +91,8 @@ class ModelView(Struct, frozen=True, kw_only=True):
     card: ModelCard | None
     reason: str = ""  # why it is failed, or why there is no room to load it
     retry_after_s: float | None = None  # failed or no room: ask again then
+    context_tokens: int | None = None
+    created_time: int | None = None
 
 
 class Generation(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ Source: https://platform.openai.com/docs/api-reference/embeddings/create, with v
 `truncate_prompt_tokens`.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +29,8 @@ class EmbeddingsBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     dimensions: int | None = None
     truncate_prompt_tokens: int | None = None
     user: str | None = None
+
+    priority: Any = None
 
     def inputs(self) -> list[str] | list[list[int]]:
         """The inputs, which are of one kind.
@@ -79,7 +81,13 @@ class EmbeddingsReply(Struct, frozen=True, kw_only=True):
     usage: EmbeddingsUsage
 
 
-_reader = BodyReader(EmbeddingsBody, ignored=("user",))
+_INERT: dict[str, tuple[Any, ...]] = {"priority": (0,)}
+_INSTEAD = {"priority": "; it is for what is generated"}
+_NOTES = {
+    "dimensions": "from 1 to those of the model",
+    "truncate_prompt_tokens": "-1, or from one more than the model's special tokens to its context",
+}
+_reader = BodyReader(EmbeddingsBody, _INERT, _INSTEAD, ignored=("user",), notes=_NOTES)
 
 
 def read_embeddings_body(raw: bytes) -> EmbeddingsBody:

@@ -13,7 +13,7 @@ from gateway.http.errors import error_event, error_response, http_refusal, statu
 from gateway.http.server.connection import Refused
 from gateway.http.server.exchange import Request, Response
 from gateway.http.server.refused import too_large
-from gateway.http.server.routes import NotFound, Route, Routes, Shape, WrongMethod
+from gateway.http.server.routes import NotFound, Route, Routes, WrongMethod
 from gateway.ids import random_hex
 
 REQUEST_ID = "X-Request-ID"
@@ -35,18 +35,16 @@ class RouteAnswers:
 
     async def answer(self, request: Request) -> Response | None:
         """The answer of the route's handler, or what keeps it from giving one."""
-        given = request.header(REQUEST_ID)
-        request.id = given if given and GOOD_ID.fullmatch(given) else f"req_{random_hex(24)}"
-        request.reply_headers[REQUEST_ID] = request.id
-        if self._cors is not None:
-            request.reply_headers.update(self._cors.headers(request.header("origin")))
-            if request.method == "OPTIONS" and (allowed := self._preflight(request)) is not None:
+        self._begin(request)
+        if self._cors is not None and request.method == "OPTIONS":
+            allowed = self._preflight(request)
+            if allowed is not None:
                 return Response(status=204, headers=allowed)
         route: Route | None = None
         try:
             route, request.params = self._routes.find(request.method, request.path)
             if route.shape == "anthropic":
-                request.reply_headers["request-id"] = request.id  # as its clients know it
+                _begin_anthropic(request)
             self._admit(request, route)
             return await route.handler(request)
         except ServingError as error:
@@ -54,12 +52,22 @@ class RouteAnswers:
                 log.warning("%s: %s: %s", request.id, error.code, error.message)
             return _failed(request, error, route)
         except NotFound:
-            return self.refuse(request.path, Refused(404, f"there is nothing at {request.path}"))
+            return self._refusal(request, Refused(404, f"there is nothing at {request.path}"))
         except WrongMethod as wrong:
-            return _wrong_method(request.path, wrong, self._routes.shape(request.path))
+            allow = {"Allow": ", ".join(wrong.allowed)}
+            text = f"{request.path} does not take this method"
+            return self._refusal(request, Refused(405, text, headers=allow))
         except Exception:
             log.exception("%s: unexpected failure", request.id)
             return _failed(request, ServingError("internal"), route)
+
+    def _begin(self, request: Request) -> None:
+        """Give it an id, and what every answer to it carries, refusals too."""
+        given = request.header(REQUEST_ID)
+        request.id = given if given and GOOD_ID.fullmatch(given) else f"req_{random_hex(24)}"
+        request.reply_headers[REQUEST_ID] = request.id
+        if self._cors is not None:
+            request.reply_headers.update(self._cors.headers(request.header("origin")))
 
     def _preflight(self, request: Request) -> dict[str, str] | None:
         assert self._cors is not None
@@ -86,18 +94,32 @@ class RouteAnswers:
         try:
             route, _ = self._routes.find(request.method, request.path)
         except (NotFound, WrongMethod):
-            return self.refuse(request.path, too_large())
+            return self.refuse(request, too_large())
         if route.role == "public":
-            return self.refuse(request.path, too_large())
+            return self.refuse(request, too_large())
         try:
             self._admit(request, route)
         except ServingError as error:
-            return error_response(error, route.shape)
+            self._begin(request)
+            if route.shape == "anthropic":
+                _begin_anthropic(request)
+            return _failed(request, error, route)
         return None
 
-    def refuse(self, path: str, refused: Refused) -> Response:
+    def refuse(self, request: Request, refused: Refused) -> Response:
         """See `Answers`."""
-        return http_refusal(refused, self._routes.shape(path))
+        self._begin(request)
+        return self._refusal(request, refused)
+
+    def _refusal(self, request: Request, refused: Refused) -> Response:
+        shape = self._routes.shape(request.path)
+        if shape == "anthropic":
+            _begin_anthropic(request)
+        return http_refusal(refused, shape, request.id)
+
+
+def _begin_anthropic(request: Request) -> None:
+    request.reply_headers["request-id"] = request.id  # as its clients know it
 
 
 def _failed(request: Request, error: ServingError, route: Route | None) -> Response | None:
@@ -105,12 +127,7 @@ def _failed(request: Request, error: ServingError, route: Route | None) -> Respo
     if route is None:
         return error_response(error)
     if request.events is None:
-        return error_response(error, route.shape)
+        return error_response(error, route.shape, request.id)
     tell = route.error_event or partial(error_event, shape=route.shape)
     request.events.write(tell(error))
     return None
-
-
-def _wrong_method(path: str, wrong: WrongMethod, shape: Shape) -> Response:
-    response = http_refusal(Refused(405, f"{path} does not take this method"), shape)
-    return Response(response.body, 405, {"Allow": ", ".join(wrong.allowed)})

@@ -25,8 +25,9 @@ class BodyReader(Generic[S]):
 
     `inert` has the parameters that are known and not done, with the values that ask for nothing:
     those may be sent. `instead` says what to use in their place, for errors. The documentation has
-    these, and the names that nothing is done with (`ignored`), and what numbers may be (`ranges`,
-    which are checked elsewhere); a name may be one inside of a parameter, after a dot.
+    these, and what is checked elsewhere: the names that nothing is done with (`ignored`), what
+    numbers may be (`ranges`), what is narrower than the field's type (`types`), and whatever else a
+    value has to be (`notes`). A name may be one inside of a parameter, after a dot.
     """
 
     def __init__(
@@ -36,6 +37,9 @@ class BodyReader(Generic[S]):
         instead: Mapping[str, str] | None = None,
         ignored: Collection[str] = (),
         ranges: Mapping[str, Range] = _NO_RANGES,
+        *,
+        types: Mapping[str, Any] | None = None,
+        notes: Mapping[str, str] | None = None,
     ) -> None:
         fields = kind.__struct_fields__
         self._kind = kind
@@ -46,6 +50,8 @@ class BodyReader(Generic[S]):
         self.instead = instead or {}
         self.ignored = {name for name in ignored if name.partition(".")[0] in fields}
         self.ranges = {name: ranges[name] for name in ranges.keys() & set(fields)}
+        self.types = types or {}
+        self.notes = notes or {}
         READERS[kind] = self
 
     def read(self, raw: bytes) -> S:

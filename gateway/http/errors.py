@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from config.errors import (
     AdmissionError,
@@ -76,9 +76,13 @@ class AnthropicErrorBody(Struct, frozen=True):
 
 
 class AnthropicErrorReply(Struct, frozen=True, tag="error"):
-    """The whole body, as Anthropic has it. Source: https://docs.anthropic.com/en/api/errors."""
+    """The whole body, as Anthropic has it; the events of its streams leave `request_id` out.
+
+    Source: https://docs.anthropic.com/en/api/errors.
+    """
 
     error: AnthropicErrorBody
+    request_id: str | UnsetType = UNSET
 
 
 def status_of(error: ServingError) -> int:
@@ -99,14 +103,14 @@ def public_message(error: ServingError) -> str:
     return "the server had an internal error" if status_of(error) == 500 else error.message
 
 
-def error_body(error: ServingError, shape: Shape = "openai") -> bytes:
-    """The JSON that tells of an error."""
+def error_body(error: ServingError, shape: Shape = "openai", request_id: str = "") -> bytes:
+    """The JSON that tells of an error; `request_id` is for the shape that has it."""
     _, label, anthropic = told(error)
     message = public_message(error)
     if shape == "anthropic":
         if error.param and error.param not in message:  # which has no field of its own there
             message = f"{error.param}: {message}"
-        return _encode(AnthropicErrorReply(AnthropicErrorBody(anthropic, message)))
+        return _anthropic_body(anthropic, message, request_id)
     return _encode(ErrorReply(ErrorBody(message, label, error.param, error.code)))
 
 
@@ -116,22 +120,25 @@ def error_event(error: ServingError, shape: Shape = "openai") -> bytes:
     return b"%bdata: %b\n\n" % (name, error_body(error, shape))
 
 
-def error_response(error: ServingError, shape: Shape = "openai") -> Response:
+def error_response(error: ServingError, shape: Shape = "openai", request_id: str = "") -> Response:
     """The answer that tells of an error, before anything else was sent."""
     headers = {**limit_headers(error)}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(
-        error_body(error, shape), status_of(error), headers, close=isinstance(error, Draining)
-    )
+    body = error_body(error, shape, request_id)
+    return Response(body, status_of(error), headers, close=isinstance(error, Draining))
 
 
-def http_refusal(refused: Refused, shape: Shape = "openai") -> Response:
+def http_refusal(refused: Refused, shape: Shape = "openai", request_id: str = "") -> Response:
     """What is refused before any handler saw it, in our shape."""
     label, anthropic = _REFUSED_AS.get(refused.status, _REFUSED)
     if shape == "anthropic":
-        body = _encode(AnthropicErrorReply(AnthropicErrorBody(anthropic, refused.message)))
+        body = _anthropic_body(anthropic, refused.message, request_id)
     else:
         code = HTTPStatus(refused.status).phrase.lower().replace(" ", "_")
         body = _encode(ErrorReply(ErrorBody(refused.message, label, None, code)))
     return Response(body, refused.status, refused.headers)
+
+
+def _anthropic_body(kind: str, message: str, request_id: str) -> bytes:
+    return _encode(AnthropicErrorReply(AnthropicErrorBody(kind, message), request_id or UNSET))

@@ -31,8 +31,9 @@ class ModelCapabilities(Struct, frozen=True):
 class Model(Struct, frozen=True):
     """A model that is served.
 
-    What is null is known once an engine of it was up. `batching` "serial": its requests are
-    answered one after the other, since what it computes in batches is wrong.
+    What is null is known once an engine of it was up. `created` is when its files were put there;
+    0 where they are not there yet. `batching` "serial": its requests are answered one after the
+    other, since what it computes in batches is wrong.
     """
 
     id: str
@@ -91,7 +92,7 @@ class Models:
     async def _model(self, view: ModelView) -> Model:
         card = view.card
         if card is None:
-            return Model(view.name, 0, view.state)
+            return Model(view.name, view.created_time or 0, view.state, view.context_tokens)
         try:
             able = _capabilities(view, await self._service.texts.get(card))
         except ModelLoadFailed:  # its tokenizer is damaged: whoever asks it is told

@@ -13,8 +13,11 @@ from msgspec import Struct
 from config.errors import InvalidRequest
 from gateway.efforts import Effort, effort_arguments
 from gateway.http.body import BodyReader
-from gateway.parameters import RANGES
+from gateway.parameters import MAX_TOP_LOGPROBS, RANGES, Range
 from transport.messages.client import ChatMessage, GenerationParameters
+
+# Those of OpenAI's clients; here all are one.
+Tier = Literal["auto", "default", "fast", "flex", "priority", "scale", "ultrafast"]
 
 
 class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,14 +31,14 @@ class Body(GenerationParameters, frozen=True, kw_only=True, forbid_unknown_field
     """What both kinds of request have in common.
 
     `prompt_cache_key` or `user` name the session, where no header does. Below them come parameters
-    that change nothing here, then those that are known and not done: they may be sent with the
-    values that ask for nothing.
+    that change nothing here (nor does `service_tier`), then those that are known and not done: they
+    may be sent with the values that ask for nothing.
     """
 
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    service_tier: Literal["auto", "default"] | None = None
+    service_tier: Tier | None = None
     prompt_cache_key: str | None = None
     user: str | None = None
 
@@ -127,6 +130,7 @@ _IGNORED = (
     "stream_options.include_obfuscation",
     "metadata",
     "store",
+    "service_tier",
     "safety_identifier",
     "prompt_cache_retention",
     "prompt_cache_options",
@@ -138,13 +142,17 @@ _INSTEAD = {
 }
 B = TypeVar("B", bound=Body)
 _READERS: dict[type[Body], BodyReader[Any]] = {
-    ChatBody: BodyReader(ChatBody, _INERT, _INSTEAD, _IGNORED, RANGES),
+    ChatBody: BodyReader(
+        ChatBody, _INERT, _INSTEAD, _IGNORED, RANGES, types={"logprobs": bool | None}
+    ),
     CompletionBody: BodyReader(
         CompletionBody,
         _INERT | _ONLY_CHAT,
         _INSTEAD | dict.fromkeys(_ONLY_CHAT, "; it is for chats"),
         _IGNORED,
-        RANGES,
+        RANGES | {"logprobs": Range(0, MAX_TOP_LOGPROBS)},
+        types={"logprobs": int | None},
+        notes={"best_of": "the same as n"},
     ),
 }
 

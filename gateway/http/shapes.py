@@ -19,13 +19,20 @@ class PromptDetails(Struct, frozen=True):
     cached_tokens: int = 0
 
 
+class CompletionDetails(Struct, frozen=True):
+    """What the tokens of the answers were for."""
+
+    reasoning_tokens: int
+
+
 class Usage(Struct, frozen=True):
-    """What the request cost, in tokens."""
+    """What the request cost, in tokens; `completion_tokens_details` are of models that think."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails | msgspec.UnsetType = msgspec.UNSET
 
 
 class CalledFunction(Struct, frozen=True, omit_defaults=True):
@@ -149,10 +156,18 @@ def usage(ends: Sequence[Ending], n: int) -> Usage:
         (end,) = ends
         total = end.prompt_tokens + end.completion_tokens
         details = PromptDetails(end.cached_tokens)
-        return Usage(end.prompt_tokens, end.completion_tokens, total, details)
+        return Usage(end.prompt_tokens, end.completion_tokens, total, details, _thoughts(ends))
     prompt = sum(end.prompt_tokens for end in ends[::n])
     completion = sum(end.completion_tokens for end in ends)
     cached = sum(
         min(end.cached_tokens for end in ends[at : at + n]) for at in range(0, len(ends), n)
     )
-    return Usage(prompt, completion, prompt + completion, PromptDetails(cached))
+    details = PromptDetails(cached)
+    return Usage(prompt, completion, prompt + completion, details, _thoughts(ends))
+
+
+def _thoughts(ends: Sequence[Ending]) -> CompletionDetails | msgspec.UnsetType:
+    """Of answers of one model, so that all have them or none has."""
+    if ends[0].reasoning_tokens is None:
+        return msgspec.UNSET
+    return CompletionDetails(sum(end.reasoning_tokens or 0 for end in ends))

@@ -24,7 +24,7 @@ def final_response(
         incomplete_details=IncompleteDetails() if cut else None,
         completed_at=None if cut else int(now),
         output=writer.items,
-        usage=usage(end, writer.reasoning_tokens),
+        usage=usage(end),
     )
 
 

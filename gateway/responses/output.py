@@ -142,9 +142,7 @@ class ItemWriter:
         self._spelling = spelling
         self._open: OpenMessage | OpenReasoning | OpenCall | None = None
         self._unplaced: list[TokenLogprob] = []
-        self._unplaced_tokens = 0
         self.items: list[Item] = []
-        self.reasoning_tokens = 0
         self.ended: asyncio.Future[Ending | ServingError] = (
             asyncio.get_running_loop().create_future()
         )
@@ -156,12 +154,10 @@ class ItemWriter:
 
     def on_piece(self, piece: Piece, tokens: list[int], logprobs: list[TokenLogprobs]) -> None:
         """See `Output`."""
-        self._unplaced_tokens += len(tokens)
         if self._spelling is not None and logprobs:
             self._unplaced += self._spelling.spell(tokens, logprobs).content
         if piece.reasoning:
             self._reasoning().add(piece.reasoning)
-            self.reasoning_tokens += self._unplaced_tokens
             self._place()
         if piece.content:
             self._message().add(piece.content, self._unplaced)
@@ -189,7 +185,7 @@ class ItemWriter:
 
     def _place(self) -> None:
         """The tokens so far have found what they are of; some come before their text."""
-        self._unplaced, self._unplaced_tokens = [], 0
+        self._unplaced = []
 
     def _message(self) -> OpenMessage:
         if not isinstance(self._open, OpenMessage):

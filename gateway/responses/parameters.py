@@ -9,6 +9,7 @@ from config.errors import InvalidRequest
 from gateway.efforts import effort_arguments
 from gateway.names import Names
 from gateway.responses.schema import LOGPROBS, ResponseBody, TextFormat, Tool
+from gateway.tools import allowed_tools
 from transport.messages.client import GenerationParameters
 from transport.parameters import clipped, typed
 
@@ -21,6 +22,7 @@ _SAME = (
     "presence_penalty",
     "frequency_penalty",
     "seed",
+    "priority",
     "stop",
     "parallel_tool_calls",
 )
@@ -53,7 +55,7 @@ def generation_parameters(body: ResponseBody) -> GenerationParameters:
     choice, allowed = _choice(body.tool_choice)
     tools = _tools(body.tools or [])
     if allowed is not None:
-        tools = _allowed(tools, allowed)
+        tools = allowed_tools(tools, allowed, "tool_choice.tools")
     logprobs = LOGPROBS in (body.include or ()) or bool(body.top_logprobs)
     same = {name: getattr(body, name) for name in _SAME}
     return GenerationParameters(
@@ -124,16 +126,6 @@ def _choice(
     raise InvalidRequest(
         f"tool_choice of type '{clipped(chosen.type)}' is not supported", param="tool_choice.type"
     )
-
-
-def _allowed(tools: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
-    known = {tool["function"]["name"] for tool in tools}
-    for place, name in enumerate(names):
-        if name not in known:
-            raise InvalidRequest(
-                f"there is no tool called '{clipped(name)}'", param=f"tool_choice.tools[{place}]"
-            )
-    return [tool for tool in tools if tool["function"]["name"] in names]
 
 
 def _template_arguments(body: ResponseBody) -> dict[str, Any] | None:

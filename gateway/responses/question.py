@@ -53,8 +53,9 @@ async def ask(service: Service, store: Store, request: Request, body: ResponseBo
     given = kept_items(body.input, ids, known.get)
     history = previous.items if previous is not None else []
     said = conversation(body.instructions, history, given)
-    session = previous.session if previous is not None else None
-    sessions = body.prompt_cache_key, body.user, session
+    kept = previous.session if previous is not None else None
+    first = response_id if body.stored else None  # nothing goes on with one that is not kept
+    sessions = body.prompt_cache_key, body.user, kept, first
     caller = caller_of(request, "responses", *sessions, stream=body.stream)
 
     with NAMES.told(said.places):

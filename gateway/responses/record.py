@@ -13,8 +13,9 @@ ORPHANED = ErrorShape("server_error", "the server process that worked on this re
 class Record(Struct, frozen=True, kw_only=True):
     """A response, and all that was said before it: it is continued without looking further back.
 
-    `session` keeps a conversation where its prefixes are stored. `owner` is the process that works
-    on it in the background, by the name of its `Presence`.
+    `session` keeps a conversation where its prefixes are stored: what clients say, else the id of
+    its first response. `owner` is the process that works on it in the background, by the name of
+    its `Presence`.
     """
 
     response: ResponseObject

@@ -102,6 +102,7 @@ class ResponseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     seed: int | None = None
+    priority: int | None = None
     stop: str | list[str] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 

@@ -170,13 +170,13 @@ def begun(body: ResponseBody, response_id: str, model: str, created_at: int) -> 
     )
 
 
-def usage(end: Ending, reasoning_tokens: int) -> Usage:
+def usage(end: Ending) -> Usage:
     """What an answer cost."""
     return Usage(
         end.prompt_tokens,
         InputDetails(end.cached_tokens),
         end.completion_tokens,
-        OutputDetails(min(reasoning_tokens, end.completion_tokens)),
+        OutputDetails(end.reasoning_tokens or 0),
         end.prompt_tokens + end.completion_tokens,
     )
 

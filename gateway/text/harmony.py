@@ -35,6 +35,11 @@ class HarmonyParser:
         self._over = False
 
     @property
+    def thinks(self) -> bool:
+        """See `AnswerParser`."""
+        return True
+
+    @property
     def called(self) -> bool:
         """See `AnswerParser`."""
         return self._calls > 0

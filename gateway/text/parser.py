@@ -24,6 +24,10 @@ class AnswerParser(Protocol):
         """Whether a call was made (or begun)."""
 
     @property
+    def thinks(self) -> bool:
+        """Whether thoughts are told apart, if there are any."""
+
+    @property
     def over(self) -> bool:
         """Whether nothing that could follow counts: the one call that is allowed is complete."""
 
@@ -39,6 +43,11 @@ class TaggedParser:
     def called(self) -> bool:
         """See `AnswerParser`."""
         return self._calls is not None and self._calls.count > 0
+
+    @property
+    def thinks(self) -> bool:
+        """See `AnswerParser`."""
+        return self._thoughts is not None
 
     @property
     def over(self) -> bool:

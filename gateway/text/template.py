@@ -4,6 +4,7 @@ Source: transformers/utils/chat_template_utils.py, whose environment the templat
 """
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NoReturn
@@ -15,6 +16,8 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from config.errors import InvalidRequest, ModelLoadFailed
+
+log = logging.getLogger(__name__)
 
 
 class _GenerationBlock(Extension):
@@ -56,7 +59,8 @@ class ChatTemplate:
         try:
             template = _environment().from_string(source)
         except jinja2.TemplateError as error:
-            raise ModelLoadFailed(f"the model's chat template is damaged: {error}") from error
+            log.error("a chat template is damaged: %s", error)
+            raise ModelLoadFailed("the model's chat template is damaged") from error
         self._render: Callable[..., str] = template.render
         self._special_tokens = special_tokens
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from gateway.text.pieces import Piece
 from gateway.text.tags import held_from
 
 
@@ -88,3 +89,20 @@ class ThoughtSplitter:
         answer = text.lstrip()
         self.over = bool(answer)
         return "", answer
+
+
+class ThoughtCounter:
+    """Counts the tokens of one answer's thoughts. A token whose text comes later, or never, is of
+    what comes next."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._unplaced = 0
+
+    def add(self, piece: Piece, tokens: int) -> None:
+        """So many tokens set this piece free."""
+        self._unplaced += tokens
+        if piece:
+            if piece.reasoning:
+                self.count += self._unplaced
+            self._unplaced = 0

@@ -82,10 +82,12 @@ def done(reply: AdminReply) -> str:
 
 
 def status(node: NodeStatus, now: float) -> str:
-    """A table with a row for each child."""
+    """A table with a row for each child, and what could not be loaded."""
     rows: list[tuple[str, ...]] = [("CHILD", "STATE", "PID", "RESTARTS", "READY FOR", "FACTS")]
     rows += [_row(child, now) for child in node.children]
-    return f"{node.node}, up {duration(node.uptime_s)}\n\n" + table(rows)
+    failed = [f"model {name} could not be loaded: {why}" for name, why in node.failed.items()]
+    head = f"{node.node}, up {duration(node.uptime_s)}"
+    return "\n\n".join([head, table(rows), *failed])
 
 
 def _row(child: ChildReport, now: float) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 Request   Status()
 Reply     StatusReply(status) with NodeStatus: node, uptime_s and for each child in start order id,
-          kind, state, pid, incarnation, restarts, ready_at (monotonic) and its facts.
+          kind, state, pid, incarnation, restarts, ready_at (monotonic) and its facts; failed has
+          the models that could not be loaded and are out of the tree, each with the whole reason.
 Command   mlx-serving admin status [--json]
 """
 
@@ -16,7 +17,9 @@ def answer(_: Status, desk: Desk) -> StatusReply:
     tree = desk.tree
     children = [_report(tree.children[child_id]) for child_id in below(tree.groups, tree.root)]
     uptime_s = round(desk.now() - desk.started_at, 3)
-    return StatusReply(NodeStatus(node=desk.node, uptime_s=uptime_s, children=children))
+    failed = {it.name: it.fault.message for it in tree.absent.values() if it.fault}
+    status = NodeStatus(node=desk.node, uptime_s=uptime_s, children=children, failed=failed)
+    return StatusReply(status)
 
 
 def _report(child: Child) -> ChildReport:

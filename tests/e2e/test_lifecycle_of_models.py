@@ -6,6 +6,7 @@ import urllib.error
 
 import pytest
 
+from mlx_serving.tree import demo_folder
 from tests.e2e.server import Server, wait_for
 from tests.e2e.streams import request, run_streams
 from tests.models import TINY_LLAMA, make_model
@@ -64,7 +65,12 @@ def test_a_lone_engine_is_recycled_under_streams_that_notice_nothing(server):
 
 def test_a_model_is_loaded_when_it_is_wanted_and_the_idle_one_makes_room(server):
     listed = json.loads(server.get("/v1/models")[1])["data"]
-    assert {model["id"] for model in listed} == {"demo", "second", "broken"}
+    told = {model["id"]: (model["context_length"], model["created"]) for model in listed}
+    assert told.keys() == {"demo", "second", "broken"}
+    assert told["second"] == told["demo"]
+    config = json.loads((demo_folder() / "config.json").read_text("utf-8"))
+    made_time = int((demo_folder() / "config.json").stat().st_mtime)
+    assert told["demo"] == (config["max_position_embeddings"], made_time)
     assert engines(server) == {"engine:demo:0"}
     assert "Paris" in server.chat(QUESTION, model="second", temperature=0)
     assert engines(server) == {"engine:second:0"}
@@ -85,7 +91,7 @@ def test_one_that_cannot_be_loaded_says_why_and_is_not_tried_for_ever(server):
     for _ in range(2):
         status, error, retry_after_s = refusal(server, "broken")
         assert (status, error["code"]) == (503, "model_load_failed")
-        assert "model in broken" in error["message"]
+        assert "its weights cannot be read" in error["message"]
         assert 1 <= retry_after_s <= 30
     lines = [line for line in server.lines if "engine:broken:0: loading" in line]
     assert len(lines) == 1

@@ -18,6 +18,8 @@ FULL = Completed(reason="length", prompt_tokens=3, completion_tokens=9)
 class Calling:
     """A parser for which one call is enough; it is complete at the first brace."""
 
+    thinks = False
+
     def __init__(self) -> None:
         self.over = False
 

@@ -112,6 +112,14 @@ def test_status_is_a_table(desk, capsys):
     assert lines[4] == "engine:demo:0  backoff  -    2         -"
 
 
+def test_status_tells_why_models_could_not_be_loaded(desk, capsys):
+    failed = {"m": "engine:m:0: model in /x: no weights"}
+    desk.replies[Status] = StatusReply(msgspec.structs.replace(NODE, failed=failed))
+    assert main(["admin", "status"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "model m could not be loaded: engine:m:0: model in /x: no weights"
+
+
 def test_status_as_json_is_the_node_itself(desk, capsys):
     desk.replies[Status] = StatusReply(NODE)
     assert main(["admin", "status", "--json"]) == 0

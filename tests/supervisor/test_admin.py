@@ -187,6 +187,7 @@ def test_a_model_that_cannot_be_loaded_is_taken_out_again(runtime_path, wait):
             ask(Load("fails_to_start", alias="bad", wait=False))
             tree.expect(type="group_removed", group_id="model:bad")
         assert [(c.id, c.state) for c in tree.status().children] == [("a", "ready")]
+        assert tree.status().failed == {"bad": "engine:bad:0: the weights are damaged"}
 
 
 def test_what_is_not_there_is_refused(runtime_path):

@@ -151,6 +151,7 @@ def test_a_late_child_is_dumped_then_killed():
     assert world.signals() == []
     world.die("a")
     assert "nothing heard of its loading, for 10 s" in world.look(ChildEnded)[0].reason
+    assert world.child("a").fault.load == "late"
 
 
 def test_a_stalled_child_is_dumped_then_killed_and_replaced():

@@ -168,7 +168,7 @@ def test_absences_are_told_with_their_cause_and_to_newcomers(desk):
     world.die("engine:m:0", 3)
     reason = "engine:m:0: exited with 3 before it was ready"
     absent, removed = bulletin.news(world.tree, 0.0)
-    assert absent == ModelAbsent("m", "failed", "child_start_failed", reason)
+    assert absent == ModelAbsent("m", "failed", "child_start_failed", reason, "ended")
     assert removed == Removed("engine:m:0")
 
 

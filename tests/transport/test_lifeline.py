@@ -100,12 +100,12 @@ def test_says_what_the_child_says(parent):
     life = parent.lifeline
     life.loading("weights", 0.5)
     life.ready({"x": 1})
-    life.start_failed("internal_error", "why")
+    life.start_failed("model_load_failed", "why", "weights")
     life.drained()
     life.suspect("b", 3, "silent")
     assert parent.hear(Loading) == Loading("weights", 0.5)
     assert parent.hear(Ready) == Ready({"x": 1})
-    assert parent.hear(StartFailed) == StartFailed("internal_error", "why")
+    assert parent.hear(StartFailed) == StartFailed("model_load_failed", "why", "weights")
     assert parent.hear(Drained) == Drained()
     assert parent.hear(Suspect) == Suspect("b", 3, "silent")
 

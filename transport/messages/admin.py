@@ -127,6 +127,7 @@ class NodeStatus(Struct, frozen=True, kw_only=True):
     node: str
     uptime_s: float
     children: list[ChildReport]
+    failed: dict[str, str] = {}  # models that could not be loaded, each with the whole reason
 
 
 class StatusReply(Struct, frozen=True, tag="status_reply"):

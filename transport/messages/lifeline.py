@@ -8,6 +8,8 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
+from config.load_faults import LoadFault
+
 Scalar = str | int | float | bool | None
 AbsenceCause = Literal["failed", "dismissed", "freed"]
 ChildState = Literal[
@@ -52,14 +54,15 @@ class Removed(Struct, frozen=True, tag="removed"):
 class ModelAbsent(Struct, frozen=True, tag="model_absent"):
     """A model is taken out of the tree, or could not be put there.
 
-    `failed`: it could not be loaded, for the reason in `code` and `message`; `dismissed`: a person
-    unloaded it; `freed`: control did, to make room.
+    `failed`: it could not be loaded, for the reason in `code` and `message`, of which clients hear
+    no more than `fault`; `dismissed`: a person unloaded it; `freed`: control did, to make room.
     """
 
     model: str
     cause: AbsenceCause
     code: str = ""
     message: str = ""
+    fault: LoadFault = "other"
 
 
 class ModelBack(Struct, frozen=True, tag="model_back"):
@@ -100,10 +103,14 @@ class Ready(Struct, frozen=True, tag="ready"):
 
 
 class StartFailed(Struct, frozen=True, tag="start_failed"):
-    """The child cannot start and says why, in one line; it exits with non-zero next."""
+    """The child cannot start and says why, in one line; it exits with non-zero next.
+
+    `fault`, where what failed is the loading of a model: the reason as clients may know it.
+    """
 
     code: str
     message: str
+    fault: LoadFault = "other"
 
 
 class Heartbeat(Struct, frozen=True, tag="heartbeat"):

@@ -26,7 +26,7 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     batching: Literal["batch", "serial"]  # serial: its batched output is wrong, so one by one
     weights_bytes: int
     kv_bytes_per_token: int
-    created_time: int  # wall clock, seconds
+    created_time: int  # of its config.json: wall clock, seconds
     block_tokens: int = 0  # of a stored prefix; 0: none are stored
     kind: ModelKind = "generation"
     dimensions: int = 0  # of a vector, where the kind is "embedding"
@@ -71,7 +71,7 @@ class ModelStatus(Struct, frozen=True, tag="model_status"):
 
     One that is `unloaded` is loaded when somebody wants it, unless `retry_after_s` is set: then
     there is no room for it, for the `reason` given. One that is `failed` may be tried again after
-    `retry_after_s`.
+    `retry_after_s`. What its files say before it was ever loaded is None where that is not known.
     """
 
     name: str
@@ -80,6 +80,8 @@ class ModelStatus(Struct, frozen=True, tag="model_status"):
     ready_replicas: int
     reason: str = ""  # of failed and of no room
     retry_after_s: float | None = None
+    context_tokens: int | None = None
+    created_time: int | None = None
 
 
 class PrefixBlocks(Struct, frozen=True, tag="prefix_blocks"):

@@ -22,7 +22,7 @@ def load_with_extra(folder: Path, model_type: str) -> nn.Module:
         from mlx_vlm.embedding_loader import load_embedding_model
     except ImportError as error:
         text = f"embedding models of the kind {model_type!r} need the extra 'embeddings'; {REMEDY}"
-        raise ModelLoadFailed(f"model in {folder.name}: {text}") from error
+        raise ModelLoadFailed(f"model in {folder.name}: {text}", fault="package") from error
     return load_embedding_model(folder, lazy=True)
 
 

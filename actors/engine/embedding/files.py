@@ -72,7 +72,8 @@ def read_recipe(folder: Path, default: Pooling) -> Recipe:
             case "Normalize":
                 normalise = True
             case _:
-                raise ModelLoadFailed(f"model in {folder.name}: unknown step {kind} in {path.name}")
+                text = f"model in {folder.name}: unknown step {kind} in {path.name}"
+                raise ModelLoadFailed(text, fault="unsupported")
     return Recipe(pooling, normalise, tuple(dense))
 
 
@@ -96,7 +97,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     found = _parsed(path)
     if not isinstance(found, dict):
-        raise ModelLoadFailed(f"model in {path.parent.name}: {path.name} is not an object")
+        text = f"model in {path.parent.name}: {path.name} is not an object"
+        raise ModelLoadFailed(text, fault="config")
     return found
 
 
@@ -104,13 +106,15 @@ def _parsed(path: Path) -> Any:  # noqa: ANN401 - whatever JSON may hold
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ModelLoadFailed(f"model in {path.parent.name}: {path.name}: {error}") from error
+        text = f"model in {path.parent.name}: {path.name}: {error}"
+        raise ModelLoadFailed(text, fault="config") from error
 
 
 def _modules(path: Path) -> list[dict[str, Any]]:
     found = _parsed(path)
     if not isinstance(found, list) or not all(isinstance(it, dict) for it in found):
-        raise ModelLoadFailed(f"model in {path.parent.name}: {path.name} is no list of steps")
+        text = f"model in {path.parent.name}: {path.name} is no list of steps"
+        raise ModelLoadFailed(text, fault="config")
     return found
 
 
@@ -128,5 +132,5 @@ def _pooling(folder: Path, default: Pooling) -> Pooling:
         return default
     if len(known) != 1 or known[0] is None or config.get("include_prompt") is False:
         text = f"pooling {', '.join(map(str, asked))} is not supported"
-        raise ModelLoadFailed(f"model in {folder.parent.name}: {text}")
+        raise ModelLoadFailed(f"model in {folder.parent.name}: {text}", fault="unsupported")
     return known[0]

@@ -1,6 +1,5 @@
 """Loads an embedding model, and turns batches of texts into vectors. Engine thread only."""
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model
 
+from actors.engine.damage import loading
 from actors.engine.embedding import bert, causal, modernbert
 from actors.engine.embedding.extra import ExtraForward, load_with_extra
 from actors.engine.embedding.files import ENCODERS, longest_input, read_json, read_recipe
@@ -88,7 +88,7 @@ def load_embedder(folder: Path, name: str, max_context: int | None, report: Repo
         batching="batch",
         weights_bytes=sum(weight.nbytes for _, weight in tree_flatten(model.parameters())),
         kv_bytes_per_token=0,
-        created_time=int(time.time()),
+        created_time=int((folder / "config.json").stat().st_mtime),
         kind="embedding",
         dimensions=int(pooler.dense[-1].weight.shape[0]) if pooler.dense else width,
     )
@@ -98,21 +98,19 @@ def load_embedder(folder: Path, name: str, max_context: int | None, report: Repo
 def _number(folder: Path, config: dict[str, Any], key: str) -> int:
     value = config.get(key)
     if not isinstance(value, int):
-        raise ModelLoadFailed(f"model in {folder.name}: config.json has no {key}")
+        text = f"model in {folder.name}: config.json has no {key}"
+        raise ModelLoadFailed(text, fault="config")
     return value
 
 
 def _read(folder: Path, config: dict[str, Any]) -> tuple[Any, Forward, int]:
     """The model, its forward pass, and how many tokens it has positions for."""
-    try:
+    with loading(folder):
         model, forward, positions = _make(folder, config)
         on_cpu = mx.default_device().type == mx.DeviceType.cpu
         if on_cpu and "quantization" not in config:
             model.set_dtype(mx.float32)  # 16-bit arithmetic is many times slower there
         mx.eval(model.parameters())
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelLoadFailed(f"model in {folder.name}: {reason}") from error
     return model, forward, positions
 
 
@@ -136,7 +134,7 @@ def _check_task(folder: Path, config: dict[str, Any]) -> None:
     for name in config.get("architectures") or ():
         if str(name).endswith("Classification"):
             text = f"{name} sorts texts into classes; it makes no embeddings"
-            raise ModelLoadFailed(f"model in {folder.name}: {text}")
+            raise ModelLoadFailed(f"model in {folder.name}: {text}", fault="unsupported")
 
 
 def _batch_tokens(config: dict[str, Any]) -> int:

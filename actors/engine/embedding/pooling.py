@@ -38,7 +38,7 @@ class Dense:
             self.weight: mx.array = weights["linear.weight"].astype(mx.float32)
         except (OSError, RuntimeError, KeyError) as error:
             text = f"{folder.parent.name}: the weights of {folder.name} cannot be read: {error}"
-            raise ModelLoadFailed(text) from error
+            raise ModelLoadFailed(text, fault="weights") from error
         bias = weights.get("linear.bias")
         self._bias = mx.zeros(1) if bias is None else bias.astype(mx.float32)
         self._act = _ACTIVATIONS[name]

@@ -57,6 +57,10 @@ def _tell(properties: dict[str, JsonSchema], reader: BodyReader[Any]) -> None:
     for name, harmless in reader.inert.items():
         text = f"Not supported{reader.instead.get(name, '')}."
         properties[name] = {"enum": [*harmless, None], "default": None, "description": text}
+    for name, kind in reader.types.items():
+        properties[name] = {**msgspec.json.schema(kind), "default": None}
+    for name in reader.notes.keys() & properties.keys():
+        properties[name]["description"] = f"May be {reader.notes[name]}."
     for name in reader.ignored & properties.keys():
         properties[name]["description"] = "Accepted, and changes nothing."
     for name, allowed in reader.ranges.items():

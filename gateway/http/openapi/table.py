@@ -82,7 +82,7 @@ def _status(name: str, reader: BodyReader[Any]) -> str:
 
 def _may_be(name: str, schema: JsonSchema, reader: BodyReader[Any]) -> str:
     if name not in reader.inert:
-        return type_text(schema)
+        return "; ".join(filter(None, (type_text(schema), reader.notes.get(name))))
     values = ", ".join(f"`{json.dumps(it)}`" for it in reader.inert[name])
     hint = reader.instead.get(name, "").removeprefix("; ")
     return "; ".join(filter(None, (values, hint)))

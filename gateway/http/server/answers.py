@@ -15,7 +15,7 @@ class Answers(Protocol):
 
     def turn_away(self, request: Request) -> Response | None:
         """The answer to a request with a large body, of which not all is there, if nobody would
-        read it."""
+        read it; as always, `reply_headers` of the request go with it."""
 
-    def refuse(self, path: str, refused: Refused) -> Response:
-        """The answer to what is not one."""
+    def refuse(self, request: Request, refused: Refused) -> Response:
+        """The answer to what is none, as far as it was read; or is one that cannot be answered."""

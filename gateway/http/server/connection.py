@@ -337,19 +337,24 @@ class Connection(asyncio.Protocol):
         What still comes is thrown away for a while: closing at once could destroy the answer.
         """
         self._ending = True
-        request, url = self._request, self._url
+        request = self._request or self._unfinished()
         self._body.drop()
         self._new_request()
         if self._task is None and not self._queue:
-            path = request.path if request is not None else path_of(url)
-            response = refused.response or self._answers.refuse(path, refused)
-            bodiless = self._parser.get_method() == b"HEAD"
-            self._write(response, response.headers, close=True, bodiless=bodiless)
+            response = refused.response or self._answers.refuse(request, refused)
+            bodiless = request.method == "HEAD"
+            more = {**request.reply_headers, **response.headers}
+            self._write(response, more, close=True, bodiless=bodiless)
             self.deadline_at = time.monotonic() + self._limits.linger_s
             if self.transport.can_write_eof():
                 self.transport.write_eof()
             else:
                 self.transport.close()
+
+    def _unfinished(self) -> Request:
+        """What is known of a request whose head is not whole, or not good."""
+        method = self._parser.get_method().decode("ascii")
+        return Request(method, path_of(self._url), b"", self._headers, self._start_events)
 
     # From the server.
 

@@ -4,6 +4,7 @@ import pytest
 
 from actors.control import process
 from actors.registry import actor as registry
+from config.load_faults import public_reason
 from config.settings import LifecycleSettings, ModelSettings, Settings, SupervisionSettings
 from tests.actors.control.rig import Rig, eventually
 from tests.actors.samples import announce, engine_id, hello, memory, route
@@ -58,8 +59,8 @@ def test_models_come_when_they_are_wanted_and_go_for_others(rig):
     for news in (ModelAbsent("m", "freed"), Removed(engine_id())):
         rig.supervisor.tell(news)
     eventually(lambda: rig.supervisor.heard(LoadModel)[1:] == [LoadModel("n")])
-    rig.supervisor.tell(ModelAbsent("n", "failed", "model_load_failed", "no such folder"))
-    failed = ModelStatus("n", "failed", 0, 0, "no such folder", 30.0)
+    rig.supervisor.tell(ModelAbsent("n", "failed", "model_load_failed", "no folder /x", "missing"))
+    failed = ModelStatus("n", "failed", 0, 0, public_reason("missing"), 30.0)
     eventually(lambda: watcher.receive(ModelStatus) == failed)
     eventually(lambda: facts(rig).get("model.m.idle_s") is None)
 

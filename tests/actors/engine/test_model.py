@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from tokenizers import Tokenizer
@@ -21,6 +22,12 @@ def test_the_card_tells_what_the_files_say(tiny, tiny_folder):
     assert (card.vocab_size, card.architecture, card.folder) == (512, "llama", str(tiny_folder))
     # 2 layers, keys and values, 2 heads of 16, 4 bytes each
     assert card.kv_bytes_per_token == 2 * 2 * 2 * 16 * 4
+
+
+def test_its_age_is_that_of_its_files_however_often_it_is_loaded(tmp_path):
+    folder = make_model(tmp_path / "m", TINY_LLAMA)
+    os.utime(folder / "config.json", (1e9, 1e9))
+    assert load(folder, "m", None, quiet).card.created_time == 10**9
 
 
 def test_a_limit_on_the_context_holds(tiny_folder):

@@ -7,6 +7,7 @@ from actors.registry.failures import RETRY_S
 from actors.registry.policy import GAVE_UP, Catalogue
 from actors.registry.residence import Resident
 from actors.registry.store import InProcessRegistry
+from config.load_faults import public_reason
 from tests.actors.samples import announce, engine_id, hello, load
 from transport.messages.lifeline import ModelAbsent
 from transport.messages.topology import ModelGone, ModelStatus
@@ -76,28 +77,28 @@ def test_a_model_that_is_not_of_the_configuration_goes_for_good(registry):
 
 
 def test_one_that_could_not_be_loaded_is_failed_for_a_while(catalogue):
-    absent = ModelAbsent("m", "failed", "model_load_failed", "no config.json")
+    absent = ModelAbsent("m", "failed", "model_load_failed", "no /x/config.json", "missing")
     catalogue.announce(announce(state="starting"), NOW)
-    assert catalogue.absent(absent, 1.0) == [failed("no config.json", RETRY_S)]
+    assert catalogue.absent(absent, 1.0) == [failed(public_reason("missing"), RETRY_S)]
     catalogue.announce(announce(state="stopping"), 1.1)
     assert catalogue.residents()["m"].leaving
     catalogue.remove(engine_id())
     assert not catalogue.can_be_loaded("m")
-    assert catalogue.forgive(10.9) == [failed("no config.json", RETRY_S - 9)]
-    assert catalogue.forgive(0.9 + RETRY_S) == [failed("no config.json", 1.0)]
+    assert catalogue.forgive(10.9) == [failed(public_reason("missing"), RETRY_S - 9)]
+    assert catalogue.forgive(0.9 + RETRY_S) == [failed(public_reason("missing"), 1.0)]
     assert catalogue.rested() == []
     assert catalogue.forgive(1.0 + RETRY_S) == [UNLOADED]
     assert (catalogue.rested(), catalogue.can_be_loaded("m")) == (["m"], True)
 
 
 def test_one_that_fails_again_when_it_is_tried_rests_for_longer(catalogue):
-    absent = ModelAbsent("m", "failed", "model_load_failed", "no config.json")
+    absent = ModelAbsent("m", "failed", "model_load_failed", "no /x/config.json", "missing")
     catalogue.absent(absent, 0.0)
     catalogue.forgive(RETRY_S)
     catalogue.back("m", RETRY_S)
     assert catalogue.rested() == []
     catalogue.announce(announce(state="starting"), RETRY_S)
-    assert catalogue.absent(absent, RETRY_S) == [failed("no config.json", 2 * RETRY_S)]
+    assert catalogue.absent(absent, RETRY_S) == [failed(public_reason("missing"), 2 * RETRY_S)]
 
 
 def test_one_whose_engines_are_given_up_is_failed_for_a_while(catalogue):

@@ -19,6 +19,7 @@ from actors.registry.plans import ModelPlan
 from actors.registry.residence import MIN_IDLE_S, Residence
 from actors.registry.store import InProcessRegistry
 from config.errors import ActorDied
+from config.load_faults import public_reason
 from tests.actors.control.rig import eventually
 from tests.actors.samples import announce, engine_id, hello, load, up
 from transport.messages.control import NoLongerAdmits, Wanted
@@ -182,10 +183,10 @@ def test_a_governor_that_introduces_itself_hears_what_is_reserved(stage):
 
 def test_a_model_that_could_not_be_loaded_is_not_asked_for_again_and_again(stage):
     _, registry, emitted, _ = stage
-    failure = ModelAbsent("m", "failed", "model_load_failed", "no such folder")
+    failure = ModelAbsent("m", "failed", "model_load_failed", "no such folder", "missing")
     tell(registry, Wanted("m"), failure, Wanted("m"))
     assert registry.asked == [("load", "m")]
-    assert ModelStatus("m", "failed", 0, 0, "no such folder", 1.0) in emitted
+    assert ModelStatus("m", "failed", 0, 0, public_reason("missing"), 1.0) in emitted
     tell(registry, ModelBack("m"))
     assert statuses(emitted, "m")[-1] == ModelStatus("m", "unloaded", 0, 0)
 

@@ -163,10 +163,12 @@ def thinker(tmp_path):
 
 
 THOUGHT = "So be it.\n</think>\n\nYes."
+THINK = ASK | {"thinking": {"type": "adaptive"}}
+ALWAYS = "{{ messages[0].content }}</think><think>\n"
 
 
 def test_thoughts_are_a_block_of_their_own(thinker):
-    assert answer_of(THOUGHT, view=thinker)["content"] == [
+    assert answer_of(THOUGHT, THINK, thinker)["content"] == [
         {"type": "thinking", "thinking": "So be it.", "signature": "unsigned"},
         {"type": "text", "text": "Yes."},
     ]
@@ -178,15 +180,25 @@ def test_thoughts_may_be_left_out(thinker):
     assert first == {"type": "thinking", "thinking": "", "signature": "unsigned"}
 
 
-def test_a_model_can_be_told_not_to_think(thinker):
-    body = ASK | {"thinking": {"type": "disabled"}}
-    assert answer_of("Yes.", body, thinker)["content"] == [{"type": "text", "text": "Yes."}]
+@pytest.mark.parametrize("given", [{"thinking": {"type": "disabled"}}, {}])
+def test_a_model_does_not_think_unless_it_is_told_to(thinker, given):
+    status, answer, (request,) = exchange(says("Yes."), ASK | given, view=thinker)
+    assert (status, answer["content"]) == (200, [{"type": "text", "text": "Yes."}])
+    assert prompt_of(request).endswith("</think>")
+    counted = exchange(says(""), {"messages": TURNS} | given, COUNT, thinker)[1]
+    assert counted == {"input_tokens": len(request.tokens)}
 
 
 def test_a_model_that_always_thinks_cannot(thinker, tmp_path):
-    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}</think><think>\n")
+    (tmp_path / "chat_template.jinja").write_text(ALWAYS)
     error = refusal(ASK | {"thinking": {"type": "disabled"}}, view=thinker)["error"]
     assert error["message"] == "thinking.type: the model 'demo' always thinks"
+
+
+def test_a_model_that_always_thinks_does_so_unasked(thinker, tmp_path):
+    (tmp_path / "chat_template.jinja").write_text(ALWAYS)
+    kinds = [block["type"] for block in answer_of(THOUGHT, view=thinker)["content"]]
+    assert kinds == ["thinking", "text"]
 
 
 @pytest.mark.parametrize(
@@ -252,6 +264,7 @@ def test_tokens_over_the_context_are_counted_too():
 def test_errors_have_anthropic_s_shape_and_name_the_place(given, message):
     answer = refusal(ASK | given)
     said = answer["error"].pop("message")
+    assert answer.pop("request_id").startswith("req_")
     assert answer == {"type": "error", "error": {"type": "invalid_request_error"}}
     assert said.startswith(message)
 

@@ -27,7 +27,12 @@ def parameters(**given) -> GenerationParameters:
 def test_sampling():
     given = {"temperature": 0.5, "top_p": 0.9, "top_k": 5, "stop_sequences": ["a", "b"]}
     assert parameters(**given) == GenerationParameters(
-        max_tokens=2000, temperature=0.5, top_p=0.9, top_k=5, stop=["a", "b"]
+        max_tokens=2000,
+        temperature=0.5,
+        top_p=0.9,
+        top_k=5,
+        stop=["a", "b"],
+        chat_template_kwargs={"enable_thinking": False},
     )
 
 
@@ -83,7 +88,7 @@ def test_parallel_use_can_be_disabled():
         ({"type": "enabled", "budget_tokens": 1024}, {"enable_thinking": True}),
         ({"type": "adaptive", "display": "omitted"}, {"enable_thinking": True}),
         ({"type": "disabled"}, {"enable_thinking": False}),
-        (None, None),
+        (None, {"enable_thinking": False}),
     ],
 )
 def test_thinking_is_said_to_the_template(thinking, wanted):
@@ -92,8 +97,10 @@ def test_thinking_is_said_to_the_template(thinking, wanted):
 
 @pytest.mark.parametrize(("effort", "wanted"), [("low", "low"), ("max", "high")])
 def test_effort_is_said_to_the_template(effort, wanted):
+    found = parameters(output_config={"effort": effort}, thinking={"type": "adaptive"})
+    assert found.chat_template_kwargs == {"enable_thinking": True, "reasoning_effort": wanted}
     found = parameters(output_config={"effort": effort})
-    assert found.chat_template_kwargs == {"reasoning_effort": wanted}
+    assert found.chat_template_kwargs == {"enable_thinking": False, "reasoning_effort": wanted}
 
 
 def test_the_answer_s_form():

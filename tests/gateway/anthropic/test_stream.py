@@ -125,7 +125,8 @@ def thought(text: str) -> str:
 
 
 def test_thoughts_come_first_and_end_with_a_signature(tmp_path):
-    events = stream_of(says(THOUGHT), view=thinking_view(tmp_path))
+    body = ASK | {"thinking": {"type": "adaptive"}}
+    events = stream_of(says(THOUGHT), body, thinking_view(tmp_path))
     thoughts = block(0, THINKING, *map(thought, ("So", " be", " it", ".")), SIGNED)
     text = block(1, '{"type":"text","text":""}', *map(text_delta, ("Y", "es", ".")))
     assert events[:-2] == HEAD + thoughts + text

@@ -58,6 +58,10 @@ def test_nearly_an_admin_is_none(role):
     assert identity({"role": role}).role == "user"
 
 
+def test_a_single_model_needs_no_list():
+    assert identity({"models": "a b"}).models == {"a b"}
+
+
 def test_no_models_at_all_are_not_all_models():
     assert identity({"models": []}).models == frozenset()
 

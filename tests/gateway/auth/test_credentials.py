@@ -77,8 +77,8 @@ class Fetching:
     def keys(self, now):
         return KeySet()
 
-    def awaits(self, now):
-        return True
+    def awaited_s(self, digest, now):
+        return 3.2
 
 
 class ByToken:
@@ -99,7 +99,7 @@ def test_tokens_of_unknown_keys_do_not_fill_the_log(caplog):
         url = server.url + "/v1/models"
         async with server.session.get(url, headers={"x-api-key": given}) as response:
             assert response.status == 503
-            assert response.headers["Retry-After"] == "1"
+            assert response.headers["Retry-After"] == "4"
 
     async def run():
         async with served(says("x"), authenticator=known) as server:

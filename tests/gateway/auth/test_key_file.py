@@ -15,7 +15,7 @@ def test_a_changed_file_has_other_keys(tmp_path):
     assert file.keys(5.0) is file.keys(9.0)
     path.write_bytes(jwks(jwk("EdDSA", "two"), jwk("ES256", "three")))
     assert kids(file, 10.0) == ["two", "three"]
-    assert not file.awaits(10.0)
+    assert file.awaited_s(b"token", 10.0) is None
 
 
 def test_a_bad_or_missing_file_leaves_the_keys(tmp_path, caplog):
@@ -33,10 +33,10 @@ def test_a_bad_or_missing_file_leaves_the_keys(tmp_path, caplog):
 def test_where_there_never_was_one_it_is_waited_for(tmp_path):
     file = KeyFile(str(tmp_path / "gone"), parse_secret)
     assert kids(file, 0.0) == []
-    assert file.awaits(0.0)
+    assert file.awaited_s(b"token", 0.0) == 1.0
     (tmp_path / "gone").write_bytes(SECRET)
     assert kids(file, 9.0) == [None]
-    assert not file.awaits(9.0)
+    assert file.awaited_s(b"token", 9.0) is None
 
 
 def test_only_what_is_configured_has_keys():

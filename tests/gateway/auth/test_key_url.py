@@ -3,15 +3,18 @@
 import asyncio
 import gzip
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import wraps
 
 import pytest
 
+from config.errors import Unauthenticated
 from gateway.auth import key_sources
+from gateway.auth.identity import KeysAwaited
 from gateway.auth.jwks import MAX_BYTES
-from gateway.auth.key_sources import KeyUrl
-from tests.gateway.auth.signing import jwk, jwks
+from gateway.auth.key_sources import MAX_WAITING, USUAL_FETCH_S, KeyUrl
+from gateway.auth.tokens import Tokens
+from tests.gateway.auth.signing import jwk, jwks, settings, token
 
 ONE, TWO = jwks(jwk("ES256", "one")), jwks(jwk("ES256", "two"))
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
@@ -73,6 +76,10 @@ def kids(keys):
     return [key.kid for key in keys.keys(0.0).keys]
 
 
+def awaited_s(keys, token=b"token"):
+    return keys.awaited_s(token, time.monotonic())
+
+
 def in_loop(test):
     @wraps(test)
     def run(*args, **options):
@@ -86,7 +93,7 @@ async def test_keys_are_fetched_at_the_start():
     provider = Provider()
     async with provider.open() as url, fetching(url) as keys:
         assert kids(keys) == []
-        assert keys.awaits(time.monotonic())
+        assert awaited_s(keys) == USUAL_FETCH_S
         await until(lambda: kids(keys) == ["one"])
         assert b"GET /jwks HTTP/1.1\r\n" in provider.heads[0]
 
@@ -97,7 +104,7 @@ async def test_an_unknown_key_has_them_fetched_again():
     async with provider.open() as url, fetching(url) as keys:
         await until(lambda: kids(keys) == ["one"])
         provider.body = TWO
-        await until(lambda: keys.awaits(time.monotonic()))
+        assert awaited_s(keys) >= USUAL_FETCH_S
         await until(lambda: kids(keys) == ["two"])
 
 
@@ -106,11 +113,61 @@ async def test_however_many_unknown_keys_come_there_is_one_fetch():
     provider = Provider()
     async with provider.open() as url, fetching(url, pause_s=NEVER_S) as keys:
         await until(lambda: kids(keys) == ["one"])
-        assert not any(keys.awaits(time.monotonic()) for _ in range(1000))
-        later = time.monotonic() + NEVER_S + 1
-        assert all(keys.awaits(later) for _ in range(1000))
-        await until(lambda: not keys.awaits(time.monotonic()))
+        began = time.monotonic()
+        waits = [keys.awaited_s(b"%d" % number, began) for number in range(2 * MAX_WAITING)]
+        assert min(waits) > NEVER_S - 60  # the next fetch is as far away
+        assert len(keys._waiting) == MAX_WAITING
+        assert provider.asked == 1
+
+
+@in_loop
+async def test_what_came_within_the_pause_has_them_fetched_after_it():
+    provider = Provider()
+    async with provider.open() as url, fetching(url, pause_s=0.1) as keys:
+        await until(lambda: kids(keys) == ["one"])
+        provider.body = TWO
+        assert awaited_s(keys) is not None  # and nobody asks again
+        await until(lambda: kids(keys) == ["two"])
         assert provider.asked == 2
+
+
+@in_loop
+async def test_only_a_fetch_that_began_later_says_that_there_is_no_such_key():
+    provider = Provider()
+    async with provider.open() as url, fetching(url) as keys:
+        assert awaited_s(keys, b"early") is not None  # before any has begun
+        await until(lambda: awaited_s(keys, b"early") is None)
+        provider.answer = "hang"
+        before = provider.asked
+        await until(lambda: provider.asked > before)
+        assert awaited_s(keys, b"during") == USUAL_FETCH_S
+        assert awaited_s(keys, b"early") is None
+
+
+@in_loop
+async def test_strangers_have_no_new_key_taken_for_a_wrong_one():
+    provider = Provider(jwks(jwk("ES256", "k1")))
+    async with provider.open() as url, fetching(url, pause_s=0.3) as keys:
+        tokens = Tokens(settings(), {}, {"ES256": keys})
+
+        def known(given):
+            with suppress(KeysAwaited):
+                return tokens.identify(given, time.monotonic(), time.time()).name
+
+        def is_refused(given):
+            try:
+                assert known(given) is None
+            except Unauthenticated:
+                return True
+            return False
+
+        await until(lambda: known(token(kid="k1")) == "ann")
+        forged = [token(kid=kid, number=2) for kid in ("k2", "made-up")]
+        await until(lambda: all(is_refused(given) for given in forged))
+        provider.body = jwks(jwk("ES256", "k2", number=1))
+        rotated = token(kid="k2", number=1)
+        await until(lambda: known(rotated) == "ann")  # never refused on the way
+        assert all(is_refused(given) for given in forged)
 
 
 @in_loop
@@ -150,7 +207,7 @@ async def test_a_bad_answer_leaves_the_keys_until_a_good_one_comes(answer, caplo
         before = provider.asked
         await until(lambda: provider.asked > before + 2)
         assert kids(keys) == ["one"]
-        assert keys.awaits(time.monotonic())  # which keys there are is not known just now
+        assert awaited_s(keys) is not None  # which keys there are is not known just now
         provider.answer, provider.body = None, TWO
         await until(lambda: kids(keys) == ["two"])
         assert caplog.text.count("stay as they were") == 1
@@ -163,7 +220,7 @@ async def test_a_server_that_is_not_there_yet_is_asked_until_it_is(caplog):
         pass
     async with fetching(url) as keys:
         await until(lambda: "stay as they were" in caplog.text)
-        assert keys.awaits(time.monotonic())
+        assert awaited_s(keys) is not None
         async with provider.open(provider.port):
             await until(lambda: kids(keys) == ["one"])
 
@@ -173,7 +230,8 @@ async def test_while_the_keys_cannot_be_had_no_token_is_said_to_be_wrong(caplog)
     async with fetching("http://127.0.0.1:1/jwks", pause_s=NEVER_S) as keys:
         await until(lambda: "stay as they were" in caplog.text)
         await asyncio.sleep(0)
-        assert keys.awaits(time.monotonic())
+        assert awaited_s(keys) > USUAL_FETCH_S
+        assert awaited_s(keys) > USUAL_FETCH_S
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/\ud800", "http://[/", "nonsense:"])

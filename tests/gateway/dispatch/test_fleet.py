@@ -43,6 +43,21 @@ def test_a_snapshot_brings_models_and_engines():
     assert view.card == fake_card("m")
 
 
+def test_what_was_known_of_a_model_stays_known_when_it_is_unloaded():
+    made = fleet(up())
+    made.apply(EngineDown("e0", 1, "stopped"), 1.0)
+    made.apply(Snapshot(1, [], [ModelStatus("m", "unloaded", 0, 0)]), 2.0)
+    view = made.model("m")
+    assert (view.state, view.card) == ("unloaded", fake_card("m"))
+
+
+def test_what_the_files_of_a_model_say_is_known_before_it_was_loaded():
+    made = fleet()
+    made.apply(replace(status(state="unloaded", ready=0), context_tokens=7, created_time=9), 0.0)
+    view = made.model("m")
+    assert (view.card, view.context_tokens, view.created_time) == (None, 7, 9)
+
+
 def test_only_new_engines_are_news():
     made = Fleet()
     assert made.apply(Snapshot(1, [up()], []), 0.0) == [up()]

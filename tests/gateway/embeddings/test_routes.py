@@ -199,6 +199,7 @@ def test_ids_over_the_context_are_refused_with_numbers(folder):
         ({"input": "a", "truncate_prompt_tokens": 2}, "truncate_prompt_tokens", "from 3 to 10"),
         ({"input": "a", "truncate_prompt_tokens": 11}, "truncate_prompt_tokens", "from 3 to 10"),
         ({"input": "a", "inputs": "b"}, "inputs", "inputs"),
+        ({"input": "a", "priority": 1}, "priority", "not supported"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_its_parameter(folder, body, param, reason):

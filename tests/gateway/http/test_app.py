@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from gateway.dispatch.types import ModelView
 from gateway.http.server.connection import Limits
+from gateway.models import model_info
 from tests.gateway.scripted import WAIT_S, demo_view, says, served, thinking_view
 
 CHAT = "/v1/chat/completions"
@@ -53,7 +54,24 @@ def test_what_is_not_known_of_a_model_is_null(tmp_path):
         None,
         None,
     )
+    assert shown["created"] == 0
     assert told(demo_view("m", tmp_path))["capabilities"] is None  # no tokenizer is there
+
+
+def test_what_its_files_say_is_told_before_it_is_loaded():
+    unloaded = ModelView(
+        name="m",
+        state="unloaded",
+        replicas=0,
+        ready_replicas=0,
+        card=None,
+        context_tokens=7,
+        created_time=9,
+    )
+    shown = told(unloaded)
+    assert (shown["context_length"], shown["created"]) == (7, 9)
+    info = model_info(unloaded)
+    assert (info.context_tokens, info.created_time) == (7, 9)
 
 
 def test_models_are_listed_and_found():

@@ -57,8 +57,11 @@ def test_the_priority_reaches_the_engine(given, priority):
     assert request_of({"priority": given}).priority == priority
 
 
-@pytest.mark.parametrize(("tier", "told"), [("auto", "default"), ("default", "default")])
-def test_a_tier_that_is_asked_for_is_told_in_every_object(tier, told):
+TIERS = ["auto", "default", "fast", "flex", "priority", "scale", "ultrafast"]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_whatever_tier_is_asked_for_every_object_tells_of_the_one_there_is(tier):
     async def run():
         body = {"messages": ASK, "service_tier": tier}
         async with served(says("one two")) as server:
@@ -66,7 +69,21 @@ def test_a_tier_that_is_asked_for_is_told_in_every_object(tier, told):
             return whole, events(await server.stream(CHAT, body))[:-1]
 
     whole, chunks = asyncio.run(run())
-    assert {whole["service_tier"], *(json.loads(it)["service_tier"] for it in chunks)} == {told}
+    assert {whole["service_tier"], *(json.loads(it)["service_tier"] for it in chunks)} == {
+        "default"
+    }
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_the_other_endpoints_take_it_as_well(tier):
+    async def run():
+        async with served(says("x")) as server:
+            body = {"input": "Hi", "service_tier": tier}
+            text = await server.post("/v1/completions", {"prompt": "Hi", "service_tier": tier})
+            return text, await server.post("/v1/responses", body)
+
+    text, response = asyncio.run(run())
+    assert (text[0], response[0], response[1]["service_tier"]) == (200, 200, "default")
 
 
 def test_without_asking_no_tier_is_told():

@@ -15,8 +15,11 @@ ASK = [{"role": "user", "content": "Hello"}]
 BODIES = {
     ChatBody: ("/v1/chat/completions", {"messages": ASK}),
     CompletionBody: ("/v1/completions", {"prompt": "Hello"}),
-    ResponseBody: ("/v1/responses", {"input": "Hello"}),
-    MessagesBody: ("/v1/messages", {"messages": ASK, "max_tokens": 5, "temperature": 0}),
+    ResponseBody: ("/v1/responses", {"input": "Hello", "store": False}),
+    MessagesBody: (
+        "/v1/messages",
+        {"messages": ASK, "max_tokens": 5000, "temperature": 0, "thinking": {"type": "adaptive"}},
+    ),
 }
 VALUES = {
     "metadata": {"a": "b"},
@@ -27,10 +30,11 @@ VALUES = {
     "prediction": {"type": "content", "content": "Hi"},
     "stream_options.include_obfuscation": True,
     "max_tool_calls": 1,
-    "service_tier": "auto",
+    "service_tier": "flex",
     "reasoning.summary": "auto",
     "reasoning.generate_summary": "auto",
     "cache_control": {"type": "ephemeral"},
+    "thinking.budget_tokens": 4096,
 }
 CASES = [(kind, name) for kind in BODIES for name in sorted(READERS[kind].ignored)]
 
@@ -54,7 +58,7 @@ def asked(path: str, body: dict) -> object:
 def test_it_is_as_if_it_were_not_there(kind, name):
     path, body = BODIES[kind]
     outer, _, inner = name.partition(".")
-    more = {outer: {inner: VALUES[name]} if inner else VALUES[name]}
+    more = {outer: body.get(outer, {}) | {inner: VALUES[name]} if inner else VALUES[name]}
     if outer == "stream_options":
         more["stream"] = True
     assert asked(path, body | more) == asked(path, body)

@@ -71,6 +71,15 @@ def test_what_is_refused_and_ignored_and_out_of_range_is_in_it(document):
     assert (number["exclusiveMinimum"], number["maximum"], nothing) == (0, 10, {"type": "null"})
 
 
+def test_what_is_narrower_than_its_type_is_in_it(document):
+    schemas = document["components"]["schemas"]
+    chat, text = schemas["ChatBody"]["properties"], schemas["CompletionBody"]["properties"]
+    assert [it["type"] for it in chat["logprobs"]["anyOf"]] == ["boolean", "null"]
+    number, _ = text["logprobs"]["anyOf"]
+    assert number == {"type": "integer", "minimum": 0, "maximum": 20}
+    assert text["best_of"]["description"] == "May be the same as n."
+
+
 def test_no_version_and_no_path_of_ours_is_told(document):
     assert document["info"]["version"] == "v1"
     text = json.dumps(document)
@@ -122,6 +131,8 @@ def test_every_name_that_is_refused_or_ignored_is_one_of_the_body_s():
     for kind, reader in READERS.items():
         fields = {it.encode_name for it in msgspec.structs.fields(kind)}
         assert reader.inert.keys() | reader.ranges.keys() <= fields, kind
+        assert reader.types.keys() <= fields, kind
+        assert {it.partition(".")[0] for it in reader.notes} <= fields, kind
         assert not reader.inert.keys() & reader.ignored, kind
 
 

@@ -49,7 +49,7 @@ class Hello:
     async def answer(self, request):
         return Response(b'"hello"')
 
-    def refuse(self, path, refused):
+    def refuse(self, request, refused):
         return Response(b'"no"', refused.status)
 
 

@@ -137,6 +137,44 @@ def test_calls_that_must_be_made_are_held_to_a_grammar(choice):
     assert "get_weather" in request.grammar.source
 
 
+def allowing(mode: str, *names: str) -> dict:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
+def test_the_model_sees_only_the_tools_that_are_allowed():
+    other = {"type": "function", "function": {"name": "get_time"}}
+    body = ASK | {"tools": [TOOL, other], "tool_choice": allowing("required", "get_weather")}
+    request, _, _ = exchange(written("Paris"), body)
+    assert "get_weather" in request.grammar.source
+    assert "get_time" not in prompt_of(request) + request.grammar.source
+    request, _, _ = exchange("No.", body | {"tool_choice": allowing("auto")})
+    assert "get_weather" not in prompt_of(request)
+
+
+@pytest.mark.parametrize(
+    ("given", "param", "word"),
+    [
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type", "web_search"),
+        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type", "custom"),
+        (
+            {"tool_choice": allowing("auto", "get_weather", "get_time")},
+            "tool_choice.allowed_tools.tools[1]",
+            "get_time",
+        ),
+        ({"tool_choice": allowing("required")}, "tool_choice", "without tools"),
+    ],
+)
+def test_what_is_no_tool_here_is_named(given, param, word):
+    async def run():
+        async with served(says("x")) as server:
+            return await server.post(CHAT, ASK | given)
+
+    status, body = asyncio.run(run())
+    assert (status, body["error"]["param"]) == (400, param)
+    assert word in body["error"]["message"]
+
+
 def test_where_calls_may_be_made_a_form_is_held_to_else():
     body = ASK | {"response_format": {"type": "json_object"}}
     request, whole, _ = exchange(written("Paris"), body)
@@ -193,6 +231,23 @@ def test_thoughts_are_told_from_the_answer(thinker):
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
     assert "".join(it.get("reasoning_content", "") for it in deltas) == "So be it."
     assert "".join(it.get("content", "") for it in deltas) == "Yes."
+
+
+def test_the_tokens_of_thoughts_are_told(thinker):
+    body = {"messages": ASK["messages"], "stream_options": {"include_usage": True}}
+
+    async def run(view, text):
+        async with served(says(text), views=[view]) as server:
+            _, whole = await server.post(CHAT, {"messages": ASK["messages"], "n": 2})
+            chunks = events(await server.stream(CHAT, body))
+            return whole["usage"], json.loads(chunks[-2])["usage"]
+
+    two, one = asyncio.run(run(thinker, "So be it.\n</think>\n\nYes."))
+    thoughts = one["completion_tokens_details"]["reasoning_tokens"]
+    assert 0 < thoughts < one["completion_tokens"]
+    assert two["completion_tokens_details"] == {"reasoning_tokens": 2 * thoughts}
+    for usage in asyncio.run(run(demo_view(), "Yes.")):
+        assert "completion_tokens_details" not in usage
 
 
 def test_templates_are_told_what_the_client_says(thinker):

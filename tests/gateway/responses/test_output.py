@@ -140,11 +140,6 @@ def test_an_answer_without_a_word_is_an_empty_message():
     assert written("", end=LENGTH)[0].items == []
 
 
-def test_tokens_of_thoughts_are_counted_with_those_held_back_before_them():
-    pieces = [Piece(), Piece(reasoning="a"), Piece(), Piece(reasoning="b"), Piece(), Piece("c")]
-    assert written(*pieces)[0].reasoning_tokens == 4
-
-
 def test_log_probabilities_are_those_of_the_answer_s_own_words():
     pieces = [Piece(reasoning="a"), Piece(), Piece("b"), Piece("c"), call(0, "{}", name="f")]
     writer, events = written(*pieces, logprobs=True)

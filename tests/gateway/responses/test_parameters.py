@@ -25,6 +25,7 @@ def test_what_chats_have_too_is_passed_on():
     assert (asked.temperature, asked.top_p, asked.top_k, asked.seed) == (0.5, 0.9, 5, 7)
     assert (asked.stop, asked.parallel_tool_calls) == (["x"], False)
     assert parameters(max_output_tokens=9).max_completion_tokens == 9
+    assert parameters(priority=-7).priority == -7
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,24 @@ def test_any_gateway_goes_on_with_a_conversation(tmp_path):
     assert prompt.count("Nice to meet you.") == 2
 
 
+def test_a_conversation_is_a_session_without_being_named(tmp_path):
+    async def test(one, two):
+        last, first = None, None
+        for asked in (one, two, one):
+            last = await asked.responses.create(
+                model="demo", input="Hi", previous_response_id=last and last.id
+            )
+            first = first or last.id
+            assert asked.dispatch.requests[-1].session == first
+        await one.responses.create(model="demo", input="Hi", previous_response_id=last.id, user="u")
+        await one.responses.create(model="demo", input="Hi", store=False)
+        other = await one.responses.create(model="demo", input="Hi")
+        sessions = [it.session for it in one.dispatch.requests[-3:]]
+        assert sessions == ["u", None, other.id]
+
+    with_two(tmp_path, says("Hello."), test)
+
+
 def test_calls_are_answered_by_their_id_alone(tmp_path):
     async def test(one, two):
         first = await one.responses.create(model="demo", input="Paris?", tools=[TOOL])

@@ -6,7 +6,7 @@ from llguidance import LLMatcher, LLTokenizer
 from gateway.text.grammar import json_object
 from gateway.text.parser import TaggedParser
 from gateway.text.pieces import Piece
-from gateway.text.thoughts import ThinkTags, ThoughtSplitter, think_tags
+from gateway.text.thoughts import ThinkTags, ThoughtCounter, ThoughtSplitter, think_tags
 from tests.gateway.text.families import STYLES, make_folder, make_model, make_style, parsed, tool
 
 TAGS = ThinkTags("<think>", "</think>")
@@ -142,3 +142,12 @@ def test_channels(tmp_path):
     assert STYLES["harmony"].tokens[0] in model.stream([], parsed=True).feed(
         model.encode(final, add_special_tokens=False)
     )
+
+
+def test_tokens_of_thoughts_are_counted_with_those_held_back_before_them():
+    counter = ThoughtCounter()
+    for piece in [Piece(), Piece(reasoning="a"), Piece(), Piece(reasoning="b"), Piece()]:
+        counter.add(piece, 1)
+    counter.add(Piece("c"), 1)
+    counter.add(Piece(reasoning="d"), 0)
+    assert counter.count == 4
