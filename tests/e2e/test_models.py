@@ -29,7 +29,7 @@ def admin(server, *words):
 
 def test_status_as_json_has_the_promised_fields(server):
     status = json.loads(admin(server, "status", "--json").stdout)
-    assert set(status) == {"node", "uptime_s", "children"}
+    assert set(status) == {"node", "uptime_s", "children", "failed"}
     fields = {"id", "kind", "state", "pid", "incarnation", "restarts", "ready_at", "facts"}
     assert all(set(child) == fields for child in status["children"])
     assert {c["id"] for c in status["children"]} == {"control", "engine:demo:0", "gateway:0"}

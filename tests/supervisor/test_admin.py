@@ -69,7 +69,7 @@ def desk(path, *members, **options):
 def test_questions_are_answered(runtime_path):
     with desk(runtime_path, child("b", "says", "hello")) as (tree, ask):
         status = msgspec.to_builtins(ask(Status()))["status"]
-        assert list(status) == ["node", "uptime_s", "children"]
+        assert list(status) == ["node", "uptime_s", "children", "failed"]
         first = status["children"][0]
         assert list(first) == ["id", "kind", "state", "pid", "incarnation", "restarts",
                                "ready_at", "facts"]  # fmt: skip
