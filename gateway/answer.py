@@ -87,7 +87,7 @@ class Answer:
         output: Output,
     ) -> None:
         self._dispatch = dispatch
-        self._text = text
+        self._text, self._feed = text, text.feed
         self._parser = parser
         self._thoughts = ThoughtCounter() if parser is not None and parser.thinks else None
         self._plain = parser is None and request.logprobs is None
@@ -120,7 +120,7 @@ class Answer:
             return
         try:
             self._completion_tokens += len(tokens)
-            text = self._text.feed(tokens)
+            text = self._feed(tokens)
             if self._plain:
                 self._output.on_text(text, tokens)
             else:

@@ -251,10 +251,12 @@ class Dispatcher:
             return
         step = next_step(stream, event, now)
         match step:
+            case Run():  # the two that each request takes come first
+                self._run(stream, step.lease, now)
+            case End():
+                self._end(stream, step, now)
             case Stay():
                 self._alarms.set(stream, step.wake_at)
-            case Run():
-                self._run(stream, step.lease, now)
             case Ask():
                 self._move_on(stream, step, now)
                 stream.losses = step.losses
@@ -266,8 +268,6 @@ class Dispatcher:
                 stream.refusals += 1
                 stream.retry_after_s = step.retry_after_s
                 self._alarms.set(stream, step.wake_at)
-            case End():
-                self._end(stream, step, now)
 
     def _ask(self, stream: Stream, now: float) -> None:
         self._routes.pop(stream.route_id, None)

@@ -156,12 +156,13 @@ class StreamedChoice(Generic[L]):
         self._stream = stream
         self._index = index
         self._spelling = spelling
+        self._write = stream.write
         self._before, self._after = stream.chunks.text_frame(index)
 
     def on_text(self, text: str, tokens: list[int]) -> None:
         """See `Output`."""
         if text:
-            self._stream.write(b"%b%b%b" % (self._before, _encode(text), self._after))
+            self._write(b"%b%b%b" % (self._before, _encode(text), self._after))
 
     def on_piece(self, piece: Piece, tokens: list[int], logprobs: list[TokenLogprobs]) -> None:
         """See `Output`."""

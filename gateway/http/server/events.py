@@ -17,18 +17,17 @@ class Events:
         self.closed = False
         self.stalled = False  # the client reads more slowly than we write
         self.chunked = chunked
-        self._transport = transport
+        self._transport, self._send = transport, transport.write
         self._max_unsent_bytes = max_unsent_bytes
 
     def write(self, data: bytes) -> None:
         """See `EventSink`."""
         if self.closed or not data:
             return
-        transport = self._transport
-        transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
-        if self.stalled and transport.get_write_buffer_size() > self._max_unsent_bytes:
+        self._send(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
+        if self.stalled and self._transport.get_write_buffer_size() > self._max_unsent_bytes:
             self.closed = True
-            transport.abort()
+            self._transport.abort()
 
     def end(self) -> None:
         """See `EventSink`."""
