@@ -45,6 +45,7 @@ from transport.messages.control import (
 )
 from transport.messages.topology import PrefixBlocks, Topology
 from transport.outbox import Outbox
+from transport.refusals import refusal_of
 from transport.sockets import arrived, publisher, router
 
 RETRY_S = 0.1
@@ -220,7 +221,7 @@ class ControlIO:
         try:
             self._actors.limiter.tell(Asked(peer, asked))
         except ServingError as error:
-            refusal = Refusal(asked.request_id, error.code, error.message, error.retryable, RETRY_S)
+            refusal = refusal_of(asked.request_id, error, retry_after_s=RETRY_S)
             self._send([ToPeer(peer, refusal)])
 
     def _tell_late(self, now: float) -> int | None:

@@ -33,19 +33,21 @@ class Bucket:
 
     def wait_s(self, amount: float, now: float) -> float:
         """Until so much is there; `amount` is no more than the size."""
-        return max(0.0, amount - self._refill(now)) * MINUTE_S / self.size
+        return self._back_s(amount - self._refill(now))
 
     def left(self, now: float) -> Left:
         """What is there, in whole tokens, and when all will be."""
         level = self._refill(now)
-        missing = self.size - level
-        reset_s = missing * MINUTE_S / self.size if missing > 0 else 0.0
-        return Left(self.size, int(level + _ROUNDING) if level > 0 else 0, reset_s)
+        remaining = int(max(level + _ROUNDING, 0.0))
+        return Left(self.size, remaining, self._back_s(self.size - level))
 
     def resize(self, size: int, now: float) -> None:
         """From now on it is larger or smaller; what was taken stays taken."""
         self._level = self._refill(now) + size - self.size
         self.size = size
+
+    def _back_s(self, missing: float) -> float:
+        return max(0.0, missing) * MINUTE_S / self.size
 
     def _refill(self, now: float) -> float:
         if now > self._at:

@@ -17,6 +17,7 @@ from actors.router.messages import Admission
 from actors.router.view import lease_ends_at
 from config.limits import Allowance, KeyLimits
 from transport.messages.control import Admit, Admitted, Charge, Refusal, Route
+from transport.refusals import refusal_of
 
 
 @dataclass(slots=True)
@@ -69,28 +70,37 @@ class Limiter:
             scopes = self._of(charge, now)
             costs = [cost_of(route) for route in group]
             total = _sum(costs)
-            lack = None if group[0].resumed else _lack(scopes, total, now)
+            lack = self._take(scopes, total, now, always=group[0].resumed)
             if lack is None:
-                for scope in scopes:
-                    scope.take(total, now)
                 self._admit(decision, group, costs, scopes, owner, now)
             else:
-                self.refused[lack.kind, lack.limit] += 1
-                allowance = _allowance(scopes, now)
-                decision.refusals += [_refusal(it.route_id, lack, allowance) for it in group]
+                left = _allowance(scopes, now)
+                decision.refusals += [
+                    refusal_of(it.route_id, lack.error, allowance=left) for it in group
+                ]
         return decision
 
     def admit(self, asked: Admit, now: float) -> Admitted | Refusal:
         """Let through what needs no engine, or not, and take the request if so."""
         scopes = self._of(asked.charge, now)
         cost = Cost(asked.charge.requests, 0, 0)
-        lack = _lack(scopes, cost, now)
+        lack = self._take(scopes, cost, now)
+        left = _allowance(scopes, now)
+        if lack is not None:
+            return refusal_of(asked.request_id, lack.error, allowance=left)
+        return Admitted(asked.request_id, left)
+
+    def _take(
+        self, scopes: list[Scope], cost: Cost, now: float, *, always: bool = False
+    ) -> Lack | None:
+        """Take what it costs, if it is there or `always`; else count what it lacks."""
+        lack = None if always else _lack(scopes, cost, now)
         if lack is not None:
             self.refused[lack.kind, lack.limit] += 1
-            return _refusal(asked.request_id, lack, _allowance(scopes, now))
+            return lack
         for scope in scopes:
             scope.take(cost, now)
-        return Admitted(asked.request_id, _allowance(scopes, now))
+        return None
 
     def settle(self, ticket_id: str, used_tokens: int, owner: bytes, now: float) -> None:
         """A lease ended, or there was none; tickets that are unknown, or others', are ignored."""
@@ -190,16 +200,3 @@ def _allowance(scopes: list[Scope], now: float) -> Allowance | None:
     requests = [scope.requests.left(now) for scope in scopes if scope.requests is not None]
     tokens = [scope.tokens.left(now) for scope in scopes if scope.tokens is not None]
     return Allowance(tightest(requests), tightest(tokens)) if requests or tokens else None
-
-
-def _refusal(route_id: str, lack: Lack, allowance: Allowance | None) -> Refusal:
-    error = lack.error
-    return Refusal(
-        route_id,
-        error.code,
-        error.message,
-        error.retryable,
-        error.retry_after_s,
-        error.param,
-        allowance,
-    )

@@ -6,6 +6,7 @@ from actors.registry.messages import Event
 from config.errors import ServingError
 from config.limits import Allowance
 from transport.messages.control import Lease, LeaseBatch, LoadReport, Refusal, Release, Route
+from transport.refusals import refusal_of
 
 
 class Admission(Struct, frozen=True):
@@ -53,9 +54,6 @@ ToRouter = Routes | Releases | LoadReport | Event
 def refusals(routes: list[Route], error: ServingError, retry_after_s: float) -> LeaseBatch:
     """The same answer to all of them."""
     answers: list[Lease | Refusal] = [
-        Refusal(
-            route.route_id, error.code, error.message, error.retryable, retry_after_s, error.param
-        )
-        for route in routes
+        refusal_of(route.route_id, error, retry_after_s=retry_after_s) for route in routes
     ]
     return LeaseBatch(answers)

@@ -12,8 +12,9 @@ import hashlib
 from msgspec import Struct
 
 from actors.router.view import Engine, View
-from config.errors import EngineUnavailable, ModelLoadFailed, ModelNotFound, QueueFull, ServingError
+from config.errors import EngineUnavailable, ModelLoadFailed, ModelNotFound, QueueFull
 from transport.messages.control import Lease, Refusal, Route
+from transport.refusals import refusal_of
 from transport.sockets import peer_name
 
 SESSION_BIAS_TOKENS = 64
@@ -35,7 +36,7 @@ def choose(route: Route, view: View, limits: Limits, now: float) -> Lease | Refu
     if route.model not in view.models:
         # The others are not named: this one may be all that whoever asks may know of.
         text = f"the model {route.model!r} is not served here"
-        return _refuse(route, ModelNotFound(text, param="model"))
+        return refusal_of(route.route_id, ModelNotFound(text, param="model"))
     engines = [engine for engine in view.engines.values() if _serves(engine, route.model)]
     admitted = [engine for engine in engines if _admits(engine, limits)]
     if not admitted:
@@ -45,7 +46,7 @@ def choose(route: Route, view: View, limits: Limits, now: float) -> Lease | Refu
         full = candidates
         candidates = [engine for engine in full if waiting(engine) < limits.max_waiting]
         if not candidates:
-            return _refuse(route, _all_full(route, view, full))
+            return refusal_of(route.route_id, _all_full(route, view, full))
     best = _least(candidates, route, view, now)
     return Lease(
         route.route_id,
@@ -118,10 +119,10 @@ def _nobody(route: Route, view: View, *, has_engines: bool) -> Refusal:
         reason = model.reason or "it failed"
         text = f"the model {model.name!r}: {reason}"
         failed = ModelLoadFailed(text, param="model", retry_after_s=model.retry_after_s)
-        return _refuse(route, failed)
+        return refusal_of(route.route_id, failed)
     if model.retry_after_s is not None:
         text = f"no room to load the model {model.name!r}: {model.reason}"
-        return _refuse(route, QueueFull(text, retry_after_s=model.retry_after_s))
+        return refusal_of(route.route_id, QueueFull(text, retry_after_s=model.retry_after_s))
     if has_engines:
         reason, retry_s = "failed too often lately", BREAKER_RETRY_S
     elif model.state in ("loading", "unloaded"):
@@ -129,7 +130,7 @@ def _nobody(route: Route, view: View, *, has_engines: bool) -> Refusal:
     else:
         reason, retry_s = "is being restarted", RESTARTING_RETRY_S
     error = EngineUnavailable(f"the model {model.name!r} {reason}", retry_after_s=retry_s)
-    return _refuse(route, error)
+    return refusal_of(route.route_id, error)
 
 
 def _all_full(route: Route, view: View, full: list[Engine]) -> QueueFull:
@@ -139,15 +140,4 @@ def _all_full(route: Route, view: View, full: list[Engine]) -> QueueFull:
     return QueueFull(
         f"too many requests wait for {route.model!r}",
         retry_after_s=min(max(retry_s, MIN_RETRY_S), MAX_RETRY_S),
-    )
-
-
-def _refuse(route: Route, error: ServingError) -> Refusal:
-    return Refusal(
-        route.route_id,
-        error.code,
-        error.message,
-        error.retryable,
-        error.retry_after_s,
-        error.param,
     )

@@ -4,9 +4,9 @@ import asyncio
 import itertools
 from collections.abc import Callable
 
-from config.errors import RateLimited, from_wire
 from config.limits import Allowance
 from transport.messages.control import Admit, Admitted, Charge, Refusal
+from transport.refusals import error_of
 
 ANSWER_S = 2.0
 
@@ -49,10 +49,7 @@ class Admissions:
         answer = await self._answer(charge)
         if isinstance(answer, Admitted):
             return answer.allowance
-        error = from_wire(answer.code, answer.message, answer.retry_after_s, answer.param)
-        if isinstance(error, RateLimited):
-            error.allowance = answer.allowance
-        raise error
+        raise error_of(answer)
 
     async def _answer(self, charge: Charge) -> Admitted | Refusal:
         request_id = str(next(self._numbers))

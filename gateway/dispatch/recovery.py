@@ -31,6 +31,7 @@ from gateway.dispatch.stream import State, Stream
 from gateway.dispatch.types import Completed, CompletedEmbedding
 from transport.messages.control import Lease, Outcome, Refusal
 from transport.messages.data import Embedded, Failed, Finished, FinishReason
+from transport.refusals import error_of
 
 MAX_LOSSES = 3  # engines that one request may take down without a token in between
 MAX_EXCLUDED = 16
@@ -165,9 +166,8 @@ def _refused(stream: Stream, event: Refused, now: float) -> Step:
     refusal = event.refusal
     # A control process that just started may not have heard of the model yet.
     too_early = refusal.code == ModelNotFound.code and event.served
-    error = from_wire(refusal.code, refusal.message, refusal.retry_after_s, refusal.param)
+    error = error_of(refusal)
     if isinstance(error, RateLimited):
-        error.allowance = refusal.allowance
         return End(error)
     if not refusal.retryable and not too_early and not _comes_back(stream, refusal):
         return End(error)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 
 from tokenizers import AddedToken, Tokenizer
 
-MAX_CHARS = 4_000_000  # kept, over all segments: at most 32 MiB of texts and ids
+MAX_CHARS = 4_000_000  # kept, over all segments: 8 bytes each of text and ids, 20 at the very most
 ENTRY_CHARS = 200  # what keeping one costs besides
 MAX_MARKS = 64
 # Between two marks: what a tokenizer could read otherwise at the beginning or the end of a text.

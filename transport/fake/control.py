@@ -26,6 +26,7 @@ from transport.messages.control import (
     ToControl,
 )
 from transport.messages.topology import EngineDown, EngineUp, ModelStatus, Snapshot, Topology
+from transport.refusals import refusal_of
 from transport.sockets import peer_name, publisher, router
 
 _to_control: Codec[ToControl] = Codec(ToControl)
@@ -124,7 +125,7 @@ class FakeControl(SocketThread):
     def _answered(self, route: Route) -> Lease | Refusal:
         allowed = self.limit(route) if route.charge is not None else None
         if isinstance(allowed, RateLimited):
-            return _refusal(route.route_id, allowed)
+            return refusal_of(route.route_id, allowed, allowance=allowed.allowance)
         answer = self._choose(route)
         if allowed is not None and isinstance(answer, Lease):
             ticket = f"ticket of {answer.lease_id}"
@@ -134,7 +135,7 @@ class FakeControl(SocketThread):
     def _admitted(self, asked: Admit) -> Admitted | Refusal:
         allowed = self.limit(asked)
         if isinstance(allowed, RateLimited):
-            return _refusal(asked.request_id, allowed)
+            return refusal_of(asked.request_id, allowed, allowance=allowed.allowance)
         return Admitted(asked.request_id, allowed)
 
     def _choose(self, route: Route) -> Lease | Refusal:
@@ -174,15 +175,3 @@ class FakeControl(SocketThread):
 
     def _publish(self, message: Topology) -> None:
         self._publisher.send(_topology.encode(message))
-
-
-def _refusal(route_id: str, error: RateLimited) -> Refusal:
-    return Refusal(
-        route_id,
-        error.code,
-        error.message,
-        error.retryable,
-        error.retry_after_s,
-        error.param,
-        error.allowance,
-    )

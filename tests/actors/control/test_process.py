@@ -236,39 +236,37 @@ def test_engines_are_given_budgets_and_warmed(rig):
     eventually(lambda: fact(rig, "kv.budget_bytes") == 7000)
 
 
-def test_an_engine_that_fails_requests_is_taken_out():
-    settings = Settings(circuit_breaker=CircuitBreakerSettings(min_requests=2))
-    rig = Rig(settings)
+@pytest.fixture
+def doubted():
+    """A tree with an engine whose breaker opens at the second bad end, what a subscriber hears
+    from then on, and a gateway that had a lease."""
+    rig = Rig(Settings(circuit_breaker=CircuitBreakerSettings(min_requests=2)))
     try:
         watcher = rig.watcher()
         bring_up(rig)
         peer = rig.peer("gateway:0#1")
         leased(peer)
         watcher.receive(Snapshot)
-        peer.send(RouteBatch(releases=[release(outcome="failed"), release(outcome="stalled")]))
-        assert watcher.receive(BreakerChanged) == BreakerChanged("engine:m:0", 1, "open")
-        [suspect] = eventually(lambda: rig.supervisor.heard(Suspect))
-        assert (suspect.child_id, suspect.incarnation) == ("engine:m:0", 1)
-        eventually(lambda: fact(rig, "breaker.open") == 1)
-        assert ask(peer, route())[0].code == "engine_unavailable"
+        yield rig, watcher, peer
     finally:
         rig.close()
 
 
-def test_an_engine_that_is_slow_but_ends_well_is_taken_out_a_little_later():
-    settings = Settings(circuit_breaker=CircuitBreakerSettings(min_requests=2))
-    rig = Rig(settings)
-    try:
-        watcher = rig.watcher()
-        bring_up(rig)
-        peer = rig.peer("gateway:0#1")
-        leased(peer)
-        watcher.receive(Snapshot)
-        for _ in range(2):
-            peer.send(RouteBatch(releases=[release(outcome="finished", first_token_s=1e6)]))
-        assert watcher.receive(BreakerChanged) == BreakerChanged("engine:m:0", 1, "open")
-    finally:
-        rig.close()
+def test_an_engine_that_fails_requests_is_taken_out(doubted):
+    rig, watcher, peer = doubted
+    peer.send(RouteBatch(releases=[release(outcome="failed"), release(outcome="stalled")]))
+    assert watcher.receive(BreakerChanged) == BreakerChanged("engine:m:0", 1, "open")
+    [suspect] = eventually(lambda: rig.supervisor.heard(Suspect))
+    assert (suspect.child_id, suspect.incarnation) == ("engine:m:0", 1)
+    eventually(lambda: fact(rig, "breaker.open") == 1)
+    assert ask(peer, route())[0].code == "engine_unavailable"
+
+
+def test_an_engine_that_is_slow_but_ends_well_is_taken_out_a_little_later(doubted):
+    _, watcher, peer = doubted
+    for _ in range(2):
+        peer.send(RouteBatch(releases=[release(outcome="finished", first_token_s=1e6)]))
+    assert watcher.receive(BreakerChanged) == BreakerChanged("engine:m:0", 1, "open")
 
 
 def test_leases_of_a_gateway_that_went_down_are_given_back(rig):
